@@ -1,0 +1,165 @@
+package meta
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrNotFound says that the row asked for does not exist.
+var ErrNotFound = errors.New("no such row")
+
+// ErrExists says that an insert met a row with the same unique key.
+var ErrExists = errors.New("row exists already")
+
+// A Backend is one database engine: it runs functions inside transactions.
+type Backend interface {
+	// View runs fn in a read-only transaction on one consistent snapshot.
+	View(ctx context.Context, fn func(Querier) error) error
+	// Update runs fn in a write transaction. When it returns nil the changes
+	// are committed and durable. When fn fails nothing of it is kept. fn may
+	// run more than once, so it must have no effect outside the transaction
+	// other than assigning results.
+	Update(ctx context.Context, fn func(Querier) error) error
+	// Ping reports whether the database answers.
+	Ping(ctx context.Context) error
+	// Close waits for running transactions and releases the database.
+	Close() error
+	// IsUnique reports whether err is a violated uniqueness constraint.
+	IsUnique(err error) bool
+}
+
+// A Querier runs statements inside one transaction. Implementations may keep
+// prepared statements by their text.
+type Querier interface {
+	Exec(query string, args ...any) (sql.Result, error)
+	Query(query string, args ...any) (*sql.Rows, error)
+	QueryRow(query string, args ...any) *sql.Row
+}
+
+// DB is the metadata store.
+type DB struct {
+	backend Backend
+}
+
+// New wraps a database engine whose schema is up to date.
+func New(b Backend) *DB { return &DB{backend: b} }
+
+// View runs fn on a consistent, read-only snapshot.
+func (db *DB) View(ctx context.Context, fn func(*Tx) error) error {
+	return db.backend.View(ctx, func(q Querier) error { return fn(&Tx{q: q, backend: db.backend}) })
+}
+
+// Update runs fn in a write transaction; see [Backend] for the guarantees.
+func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
+	return db.backend.Update(ctx, func(q Querier) error { return fn(&Tx{q: q, backend: db.backend}) })
+}
+
+// Ping reports whether the database answers.
+func (db *DB) Ping(ctx context.Context) error { return db.backend.Ping(ctx) }
+
+// Close waits for running transactions and releases the database.
+func (db *DB) Close() error { return db.backend.Close() }
+
+// Tx is one transaction. Its methods are grouped by the table they serve, one
+// file each.
+type Tx struct {
+	q       Querier
+	backend Backend
+}
+
+// insert runs an INSERT … RETURNING id and maps a violated key to ErrExists.
+func (tx *Tx) insert(query string, args ...any) (int64, error) {
+	var id int64
+	err := tx.q.QueryRow(query, args...).Scan(&id)
+	if err != nil && tx.backend.IsUnique(err) {
+		return 0, ErrExists
+	}
+	return id, err
+}
+
+// exec runs a statement that may touch any number of rows.
+func (tx *Tx) exec(query string, args ...any) error {
+	_, err := tx.q.Exec(query, args...)
+	return err
+}
+
+// one runs a statement that must touch a row; none is ErrNotFound.
+func (tx *Tx) one(query string, args ...any) error {
+	res, err := tx.q.Exec(query, args...)
+	if err != nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return ErrNotFound
+	}
+	return nil
+}
+
+// scanner is what *sql.Row and *sql.Rows have in common.
+type scanner interface{ Scan(dest ...any) error }
+
+// get reads one row with scan; none is ErrNotFound.
+func get[T any](tx *Tx, scan func(scanner) (T, error), query string, args ...any) (T, error) {
+	v, err := scan(tx.q.QueryRow(query, args...))
+	if errors.Is(err, sql.ErrNoRows) {
+		var zero T
+		return zero, ErrNotFound
+	}
+	return v, err
+}
+
+// list reads all rows of a query with scan.
+func list[T any](tx *Tx, scan func(scanner) (T, error), query string, args ...any) (out []T, err error) {
+	rows, err := tx.q.Query(query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, rows.Err()
+}
+
+func scanString(s scanner) (string, error) {
+	var v string
+	return v, s.Scan(&v)
+}
+
+// micros stores a time; the zero time is 0.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(v int64) time.Time {
+	if v == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(v).UTC()
+}
+
+// placeholders is "$from, …" for n values.
+func placeholders(from, n int) string {
+	s := ""
+	for i := range n {
+		if i > 0 {
+			s += ", "
+		}
+		s += fmt.Sprintf("$%d", from+i)
+	}
+	return s
+}

@@ -1,0 +1,144 @@
+package meta
+
+import "time"
+
+// An Image is one manifest in a repository: an image, an index or an artifact.
+type Image struct {
+	ID           int64
+	RepositoryID int64
+	Digest       string
+	MediaType    string
+	ArtifactType string // artifactType of the manifest, else its config's media type
+	Subject      string // digest of the manifest this one refers to, or empty
+	Size         int64  // bytes a pull transfers: config and layers; of an index, its largest child
+	ManifestSize int64
+	PushedAt     time.Time
+	PulledAt     time.Time // last recorded pull; zero when never pulled
+}
+
+const imageColumns = `i.id, i.repository_id, i.digest, i.media_type, i.artifact_type, i.subject, i.size,
+	i.manifest_size, i.pushed_at, i.pulled_at`
+
+func imageFields(i *Image, pushed, pulled *int64) []any {
+	return []any{&i.ID, &i.RepositoryID, &i.Digest, &i.MediaType, &i.ArtifactType, &i.Subject, &i.Size,
+		&i.ManifestSize, pushed, pulled}
+}
+
+func scanImage(s scanner) (Image, error) {
+	var (
+		i              Image
+		pushed, pulled int64
+	)
+	err := s.Scan(imageFields(&i, &pushed, &pulled)...)
+	i.PushedAt, i.PulledAt = fromMicros(pushed), fromMicros(pulled)
+	return i, err
+}
+
+// A StoredManifest is an image with its exact bytes.
+type StoredManifest struct {
+	Image
+	Bytes []byte
+}
+
+func scanManifest(s scanner) (StoredManifest, error) {
+	var (
+		m              StoredManifest
+		pushed, pulled int64
+	)
+	err := s.Scan(append(imageFields(&m.Image, &pushed, &pulled), &m.Bytes)...)
+	m.PushedAt, m.PulledAt = fromMicros(pushed), fromMicros(pulled)
+	return m, err
+}
+
+// InsertImage adds a manifest and sets its ID. ErrExists: the digest is there.
+func (tx *Tx) InsertImage(m *StoredManifest) (err error) {
+	m.ID, err = tx.insert(`INSERT INTO images (repository_id, digest, media_type, artifact_type, subject, size,
+		manifest_size, pushed_at, pulled_at, manifest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id`,
+		m.RepositoryID, m.Digest, m.MediaType, m.ArtifactType, m.Subject, m.Size,
+		m.ManifestSize, micros(m.PushedAt), micros(m.PulledAt), m.Bytes)
+	return err
+}
+
+// ImageByDigest finds an image without its bytes.
+func (tx *Tx) ImageByDigest(repositoryID int64, digest string) (Image, error) {
+	return get(tx, scanImage, `SELECT `+imageColumns+` FROM images i
+		WHERE i.repository_id = $1 AND i.digest = $2`, repositoryID, digest)
+}
+
+// ImageByTag finds the image that a tag names now.
+func (tx *Tx) ImageByTag(repositoryID int64, tag string) (Image, error) {
+	return get(tx, scanImage, `SELECT `+imageColumns+` FROM tags t JOIN images i ON i.id = t.image_id
+		WHERE t.repository_id = $1 AND t.name = $2`, repositoryID, tag)
+}
+
+// ManifestByDigest finds an image with its bytes.
+func (tx *Tx) ManifestByDigest(repositoryID int64, digest string) (StoredManifest, error) {
+	return get(tx, scanManifest, `SELECT `+imageColumns+`, i.manifest FROM images i
+		WHERE i.repository_id = $1 AND i.digest = $2`, repositoryID, digest)
+}
+
+// ManifestByTag finds the image that a tag names now, with its bytes.
+func (tx *Tx) ManifestByTag(repositoryID int64, tag string) (StoredManifest, error) {
+	return get(tx, scanManifest, `SELECT `+imageColumns+`, i.manifest FROM tags t JOIN images i ON i.id = t.image_id
+		WHERE t.repository_id = $1 AND t.name = $2`, repositoryID, tag)
+}
+
+// Images lists up to limit images in push order, starting after the ID given.
+func (tx *Tx) Images(repositoryID, after int64, limit int) ([]Image, error) {
+	return list(tx, scanImage, `SELECT `+imageColumns+` FROM images i
+		WHERE i.repository_id = $1 AND i.id > $2 ORDER BY i.id LIMIT $3`, repositoryID, after, limit)
+}
+
+// Referrers lists up to limit images whose subject is the digest given, in
+// push order, starting after the ID given, with their bytes.
+func (tx *Tx) Referrers(repositoryID int64, subject string, after int64, limit int) ([]StoredManifest, error) {
+	return list(tx, scanManifest, `SELECT `+imageColumns+`, i.manifest FROM images i
+		WHERE i.repository_id = $1 AND i.subject = $2 AND i.subject <> '' AND i.id > $3 ORDER BY i.id LIMIT $4`,
+		repositoryID, subject, after, limit)
+}
+
+// DeleteImage removes an image with its tags and references.
+func (tx *Tx) DeleteImage(id int64) error {
+	return tx.one(`DELETE FROM images WHERE id = $1`, id)
+}
+
+// RecordPull notes the time of a pull, never moving it backwards. An image
+// that is gone is no error: pulls are recorded some time after they happened.
+func (tx *Tx) RecordPull(imageID int64, at time.Time) error {
+	return tx.exec(`UPDATE images SET pulled_at = $2 WHERE id = $1 AND pulled_at < $2`, imageID, micros(at))
+}
+
+// Kinds of references from a manifest.
+const (
+	RefBlob  = "blob"  // config or layer
+	RefChild = "child" // manifest listed by an index
+)
+
+// A Reference is one digest that a manifest points at.
+type Reference struct {
+	Kind      string
+	Digest    string
+	MediaType string
+}
+
+// InsertReference records what an image points at; a repeated one is no error.
+func (tx *Tx) InsertReference(img Image, r Reference) error {
+	return tx.exec(`INSERT INTO image_references (image_id, kind, digest, repository_id, media_type)
+		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (image_id, kind, digest) DO NOTHING`,
+		img.ID, r.Kind, r.Digest, img.RepositoryID, r.MediaType)
+}
+
+// ReferencedBy lists the digests of up to limit images of the repository that
+// point at the digest in the given way.
+func (tx *Tx) ReferencedBy(repositoryID int64, kind, digest string, limit int) ([]string, error) {
+	return list(tx, scanString, `SELECT i.digest FROM image_references r JOIN images i ON i.id = r.image_id
+		WHERE r.repository_id = $1 AND r.digest = $2 AND r.kind = $3 ORDER BY i.id LIMIT $4`,
+		repositoryID, digest, kind, limit)
+}
+
+// ReferenceMediaType is the media type under which a manifest of the
+// repository lists a blob; ErrNotFound when none does.
+func (tx *Tx) ReferenceMediaType(repositoryID int64, digest string) (string, error) {
+	return get(tx, scanString, `SELECT media_type FROM image_references
+		WHERE repository_id = $1 AND digest = $2 AND kind = 'blob' LIMIT 1`, repositoryID, digest)
+}

@@ -1,0 +1,276 @@
+// Package metatest is the suite that every metadata backend passes.
+package metatest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"berth/internal/meta"
+)
+
+// Run exercises a backend. open returns a fresh, empty store each time.
+func Run(t *testing.T, open func(t *testing.T) *meta.DB) {
+	t.Run("repositories", func(t *testing.T) { repositories(t, open(t)) })
+	t.Run("images and tags", func(t *testing.T) { images(t, open(t)) })
+	t.Run("membership", func(t *testing.T) { membership(t, open(t)) })
+	t.Run("uploads", func(t *testing.T) { uploads(t, open(t)) })
+	t.Run("settings", func(t *testing.T) { settings(t, open(t)) })
+	t.Run("failed update leaves nothing", func(t *testing.T) { rollback(t, open(t)) })
+	t.Run("concurrent updates", func(t *testing.T) { concurrent(t, open(t)) })
+}
+
+var home = meta.Scope{Account: "000000000000", Region: "us-east-1"}
+
+func newRepository(name string) *meta.Repository {
+	return &meta.Repository{Scope: home, Name: name, CreatedAt: time.Unix(1, 0).UTC(), Mutability: "MUTABLE", Encryption: "AES256"}
+}
+
+func update(t *testing.T, db *meta.DB, fn func(tx *meta.Tx) error) {
+	t.Helper()
+	if err := db.Update(context.Background(), fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func view(t *testing.T, db *meta.DB, fn func(tx *meta.Tx) error) {
+	t.Helper()
+	if err := db.View(context.Background(), fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func repositories(t *testing.T, db *meta.DB) {
+	r := newRepository("team/app")
+	r.MutabilityFilters = []string{"dev-*", "latest"}
+	update(t, db, func(tx *meta.Tx) error { return tx.InsertRepository(r) })
+	if err := db.Update(context.Background(), func(tx *meta.Tx) error { return tx.InsertRepository(newRepository("team/app")) }); !errors.Is(err, meta.ErrExists) {
+		t.Fatalf("second insert: %v, want ErrExists", err)
+	}
+	other := newRepository("team/app")
+	other.Scope.Region = "eu-west-1"
+	update(t, db, func(tx *meta.Tx) error { return tx.InsertRepository(other) })
+	view(t, db, func(tx *meta.Tx) error {
+		got, err := tx.Repository(home, "team/app")
+		if err != nil {
+			return err
+		}
+		if got.ID != r.ID || len(got.MutabilityFilters) != 2 || !got.CreatedAt.Equal(r.CreatedAt) {
+			t.Errorf("read back %+v", got)
+		}
+		if _, err := tx.Repository(home, "nope"); !errors.Is(err, meta.ErrNotFound) {
+			t.Errorf("unknown repository: %v", err)
+		}
+		list, err := tx.Repositories(home, "", 10)
+		if len(list) != 1 {
+			t.Errorf("listed %d repositories of the home registry, want 1", len(list))
+		}
+		return err
+	})
+	update(t, db, func(tx *meta.Tx) error {
+		if err := tx.PutResourceTag(r.ID, meta.ResourceTag{Key: "b", Value: "1"}); err != nil {
+			return err
+		}
+		if err := tx.PutResourceTag(r.ID, meta.ResourceTag{Key: "b", Value: "2"}); err != nil {
+			return err
+		}
+		r.ScanOnPush, r.Policy = true, "{}"
+		return tx.SaveRepository(*r)
+	})
+	view(t, db, func(tx *meta.Tx) error {
+		tags, err := tx.ResourceTags(r.ID)
+		if len(tags) != 1 || tags[0].Value != "2" {
+			t.Errorf("tags %v", tags)
+		}
+		got, err2 := tx.Repository(home, "team/app")
+		if !got.ScanOnPush || got.Policy != "{}" {
+			t.Errorf("settings not saved: %+v", got)
+		}
+		return errors.Join(err, err2)
+	})
+	update(t, db, func(tx *meta.Tx) error { return tx.DeleteRepository(r.ID) })
+	if err := db.Update(context.Background(), func(tx *meta.Tx) error { return tx.DeleteRepository(r.ID) }); !errors.Is(err, meta.ErrNotFound) {
+		t.Fatalf("second delete: %v, want ErrNotFound", err)
+	}
+}
+
+func images(t *testing.T, db *meta.DB) {
+	r := newRepository("app")
+	m := &meta.StoredManifest{Image: meta.Image{Digest: "sha256:aa", MediaType: "x", Subject: "sha256:00", PushedAt: time.Unix(5, 0).UTC()}, Bytes: []byte("{}")}
+	update(t, db, func(tx *meta.Tx) error {
+		if err := tx.InsertRepository(r); err != nil {
+			return err
+		}
+		m.RepositoryID = r.ID
+		if err := tx.InsertImage(m); err != nil {
+			return err
+		}
+		if err := tx.InsertReference(m.Image, meta.Reference{Kind: meta.RefBlob, Digest: "sha256:bb", MediaType: "layer"}); err != nil {
+			return err
+		}
+		for _, name := range []string{"v2", "v1"} {
+			if err := tx.PutTag(r.ID, name, m.ID, time.Unix(6, 0)); err != nil {
+				return err
+			}
+		}
+		return tx.RecordPull(m.ID, time.Unix(9, 0))
+	})
+	update(t, db, func(tx *meta.Tx) error { return tx.RecordPull(m.ID, time.Unix(7, 0)) })
+	view(t, db, func(tx *meta.Tx) error {
+		got, err := tx.ManifestByTag(r.ID, "v1")
+		if err != nil {
+			return err
+		}
+		if string(got.Bytes) != "{}" || !got.PulledAt.Equal(time.Unix(9, 0)) {
+			t.Errorf("read back %+v", got)
+		}
+		tags, err := tx.TagsOf(m.ID)
+		if fmt.Sprint(tags) != "[v1 v2]" {
+			t.Errorf("tags %v", tags)
+		}
+		refs, err2 := tx.Referrers(r.ID, "sha256:00", 0, 10)
+		if len(refs) != 1 {
+			t.Errorf("referrers %v", refs)
+		}
+		by, err3 := tx.ReferencedBy(r.ID, meta.RefBlob, "sha256:bb", 10)
+		if len(by) != 1 || by[0] != "sha256:aa" {
+			t.Errorf("referenced by %v", by)
+		}
+		return errors.Join(err, err2, err3)
+	})
+	update(t, db, func(tx *meta.Tx) error { return tx.DeleteImage(m.ID) })
+	view(t, db, func(tx *meta.Tx) error {
+		if _, err := tx.ImageByTag(r.ID, "v1"); !errors.Is(err, meta.ErrNotFound) {
+			t.Errorf("a tag outlived its image: %v", err)
+		}
+		has, err := tx.HasImages(r.ID)
+		if has {
+			t.Error("HasImages after the last image went")
+		}
+		return err
+	})
+}
+
+func membership(t *testing.T, db *meta.DB) {
+	a, b := newRepository("a"), newRepository("b")
+	update(t, db, func(tx *meta.Tx) error {
+		if err := errors.Join(tx.InsertRepository(a), tx.InsertRepository(b)); err != nil {
+			return err
+		}
+		blob, err := tx.EnsureBlob(meta.Blob{Domain: "d", Digest: "sha256:aa", Size: 7, CreatedAt: time.Unix(1, 0)})
+		if err != nil {
+			return err
+		}
+		again, err := tx.EnsureBlob(meta.Blob{Domain: "d", Digest: "sha256:aa", Size: 7, CreatedAt: time.Unix(2, 0)})
+		if err != nil {
+			return err
+		}
+		if again.ID != blob.ID {
+			t.Errorf("one digest became blobs %d and %d", blob.ID, again.ID)
+		}
+		return tx.AddMember(a.ID, blob, time.Unix(3, 0))
+	})
+	view(t, db, func(tx *meta.Tx) error {
+		if _, err := tx.Member(b.ID, "sha256:aa"); !errors.Is(err, meta.ErrNotFound) {
+			t.Errorf("repository b reaches the blob of a: %v", err)
+		}
+		m, err := tx.Member(a.ID, "sha256:aa")
+		if m.Size != 7 {
+			t.Errorf("member %+v", m)
+		}
+		return err
+	})
+}
+
+func uploads(t *testing.T, db *meta.DB) {
+	a, b := newRepository("a"), newRepository("b")
+	u := meta.Upload{ID: "u1", Algorithm: "sha256", HashState: []byte{1}, CreatedAt: time.Unix(1, 0), UpdatedAt: time.Unix(1, 0)}
+	update(t, db, func(tx *meta.Tx) error {
+		if err := errors.Join(tx.InsertRepository(a), tx.InsertRepository(b)); err != nil {
+			return err
+		}
+		u.RepositoryID = a.ID
+		return tx.InsertUpload(u)
+	})
+	u.Size, u.HashState, u.UpdatedAt = 10, []byte{2, 3}, time.Unix(2, 0).UTC()
+	update(t, db, func(tx *meta.Tx) error { return tx.SaveUpload(u) })
+	view(t, db, func(tx *meta.Tx) error {
+		if _, err := tx.Upload(b.ID, "u1"); !errors.Is(err, meta.ErrNotFound) {
+			t.Errorf("repository b sees the session of a: %v", err)
+		}
+		got, err := tx.Upload(a.ID, "u1")
+		if got.Size != 10 || len(got.HashState) != 2 {
+			t.Errorf("session %+v", got)
+		}
+		stale, err2 := tx.StaleUploads(time.Unix(3, 0), 10)
+		if len(stale) != 1 {
+			t.Errorf("stale sessions %v", stale)
+		}
+		return errors.Join(err, err2)
+	})
+}
+
+func settings(t *testing.T, db *meta.DB) {
+	for _, v := range []string{"first", "second"} {
+		update(t, db, func(tx *meta.Tx) error {
+			got, err := tx.EnsureSetting("key", []byte(v))
+			if string(got) != "first" {
+				t.Errorf("setting is %q, want the first value stored", got)
+			}
+			return err
+		})
+	}
+}
+
+func rollback(t *testing.T, db *meta.DB) {
+	boom := errors.New("boom")
+	err := db.Update(context.Background(), func(tx *meta.Tx) error {
+		if err := tx.InsertRepository(newRepository("half")); err != nil {
+			return err
+		}
+		return boom
+	})
+	if !errors.Is(err, boom) {
+		t.Fatalf("got %v", err)
+	}
+	view(t, db, func(tx *meta.Tx) error {
+		if _, err := tx.Repository(home, "half"); !errors.Is(err, meta.ErrNotFound) {
+			t.Errorf("a failed update left a row: %v", err)
+		}
+		return nil
+	})
+}
+
+// concurrent mixes updates that fail with updates that succeed: each outcome
+// is its own, whichever of them share a commit.
+func concurrent(t *testing.T, db *meta.DB) {
+	const n = 200
+	var wg sync.WaitGroup
+	errs := make([]error, n)
+	for i := range n {
+		wg.Go(func() {
+			errs[i] = db.Update(context.Background(), func(tx *meta.Tx) error {
+				if err := tx.InsertRepository(newRepository(fmt.Sprintf("repo-%03d", i))); err != nil {
+					return err
+				}
+				if i%3 == 0 {
+					return errors.New("refused")
+				}
+				return nil
+			})
+		})
+	}
+	wg.Wait()
+	view(t, db, func(tx *meta.Tx) error {
+		for i := range n {
+			_, err := tx.Repository(home, fmt.Sprintf("repo-%03d", i))
+			if kept, want := err == nil, i%3 != 0; kept != want || (errs[i] == nil) != want {
+				t.Errorf("update %d: kept=%v, reported %v", i, kept, errs[i])
+			}
+		}
+		return nil
+	})
+}

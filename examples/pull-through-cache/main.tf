@@ -1,0 +1,30 @@
+terraform {
+  required_version = ">= 1.5.0"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.100, < 7.0"
+    }
+  }
+}
+
+# Region, credentials and endpoint come from the environment (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …), so
+# that the same files work against Berth and against AWS.
+provider "aws" {}
+
+module "ecr" {
+  source = "../../modules/ecr"
+
+  pull_through_cache_rules = {
+    "docker-hub" = {
+      upstream_registry_url = "registry-1.docker.io"
+    }
+    "quay" = {
+      upstream_registry_url = "quay.io"
+    }
+    "gcr" = {
+      upstream_registry_url = "gcr.io"
+    }
+  }
+}

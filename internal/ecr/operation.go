@@ -41,7 +41,7 @@ func LookupTarget(target string) (*Operation, bool) {
 // The parts of MaxBody, in bytes.
 const (
 	baseBody     = 1 << 20 // every request: far above 100 elements of every list, with their longest strings
-	bytesPerRune = 6       // the longest way JSON writes a character outside the escapes of two characters: \u0000
+	bytesPerRune = 6       // how JSON writes a character when everything is escaped: \u0000
 )
 
 // MaxBody is the largest request body in bytes that a reader needs to accept for the operation: 1 MiB, and more where

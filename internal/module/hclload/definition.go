@@ -34,6 +34,8 @@ var (
 type definition struct {
 	origin    string // where it was read, for messages
 	variables map[string]*variable
+	locals    map[string]*hcl.Attribute
+	checks    []check
 	differs   bool // its resources differ from those of the module that this program was built with
 }
 
@@ -130,11 +132,13 @@ func resourcesDiffer(a, b []source) bool {
 var definitionSchema = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
 	{Type: "variable", LabelNames: []string{"name"}},
 	{Type: "resource", LabelNames: []string{"type", "name"}},
+	{Type: "locals"},
+	{Type: "check", LabelNames: []string{"name"}},
 }}
 
 // decodeDefinition reads the variables of a module and makes sure that it is the ECR module.
 func decodeDefinition(files []source, origin string, at hcl.Range) (*definition, hcl.Diagnostics) {
-	def := &definition{origin: origin, variables: map[string]*variable{}}
+	def := &definition{origin: origin, variables: map[string]*variable{}, locals: map[string]*hcl.Attribute{}}
 	var diags hcl.Diagnostics
 	repositories := false
 	for _, f := range files {
@@ -146,8 +150,21 @@ func decodeDefinition(files []source, origin string, at hcl.Range) (*definition,
 		content, _, more := parsed.Body.PartialContent(definitionSchema)
 		diags = append(diags, more...)
 		for _, block := range content.Blocks {
-			if block.Type == "resource" {
+			switch block.Type {
+			case "resource":
 				repositories = repositories || block.Labels[0] == "aws_ecr_repository" && block.Labels[1] == "this"
+				continue
+			case "locals":
+				attrs, more := block.Body.JustAttributes()
+				diags = append(diags, more...)
+				for name, attr := range attrs {
+					def.locals[name] = attr
+				}
+				continue
+			case "check":
+				found, more := decodeCheck(block)
+				diags = append(diags, more...)
+				def.checks = append(def.checks, found...)
 				continue
 			}
 			if _, dup := def.variables[block.Labels[0]]; dup {

@@ -55,6 +55,7 @@ type Instance struct {
 	Keyed   bool                 // whether the block has for_each or count
 	Address string               // module.ecr, module.ecr["dev"], module.ecr[0]
 	Inputs  map[string]cty.Value // converted to the types of the module, defaults applied
+	Failed  []CheckFailure       // check blocks of the module that do not hold
 	call    *call
 }
 
@@ -135,7 +136,7 @@ func (r *Root) scope(facts Facts, modules map[string]cty.Value) (*hcl.EvalContex
 	}
 	vars["module"] = cty.ObjectVal(outputs)
 	ctx := r.context(vars)
-	order, diags := r.localOrder()
+	order, diags := localOrder(r.locals, names(r.locals))
 	values := map[string]cty.Value{}
 	for _, name := range order {
 		ctx.Variables["local"] = cty.ObjectVal(values)
@@ -165,40 +166,6 @@ func (r *Root) context(vars map[string]cty.Value) *hcl.EvalContext {
 	})
 	all["terraform"] = cty.ObjectVal(map[string]cty.Value{"workspace": cty.StringVal(r.workspace)})
 	return &hcl.EvalContext{Variables: all, Functions: functions(r.dir)}
-}
-
-// localOrder sorts the locals so that each comes after those it refers to.
-func (r *Root) localOrder() ([]string, hcl.Diagnostics) {
-	const visiting, done = 1, 2
-	state := map[string]int{}
-	var order []string
-	var diags hcl.Diagnostics
-	var visit func(name string)
-	visit = func(name string) {
-		attr := r.locals[name]
-		switch {
-		case attr == nil || state[name] == done:
-			return
-		case state[name] == visiting:
-			diags = append(diags, problem(attr.NameRange, "local.%s refers to itself", name))
-			return
-		}
-		state[name] = visiting
-		for _, ref := range attr.Expr.Variables() {
-			if ref.RootName() != "local" || len(ref) < 2 {
-				continue
-			}
-			if step, ok := ref[1].(hcl.TraverseAttr); ok {
-				visit(step.Name)
-			}
-		}
-		state[name] = done
-		order = append(order, name)
-	}
-	for _, name := range names(r.locals) {
-		visit(name)
-	}
-	return order, diags
 }
 
 // instance carries where each input was written, for messages about unknown values.
@@ -316,6 +283,8 @@ func (c *call) instantiate(root, ctx *hcl.EvalContext, address string) (instance
 	diags = append(diags, more...)
 	if !diags.HasErrors() {
 		diags = append(diags, c.def.notUnderstood(inst.given)...)
+		inst.Failed, more = c.def.evalChecks(inst.Inputs, validation)
+		diags = append(diags, more...)
 	}
 	return inst, diags
 }

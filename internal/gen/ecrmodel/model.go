@@ -96,6 +96,16 @@ func loadModel(path string) (*model, error) {
 	return &m, nil
 }
 
+// encode is the text of model.json: members in the order of the structs, map keys sorted, patterns readable.
+func (m *model) encode() ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", " ")
+	err := enc.Encode(m)
+	return b.Bytes(), err
+}
+
 // loadStrict reads JSON that we wrote by hand or ourselves, so a member it does not know is a mistake.
 func loadStrict(path string, v any) error {
 	data, err := os.ReadFile(path)

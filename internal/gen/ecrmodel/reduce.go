@@ -103,14 +103,11 @@ func reduceFile(modelPath, overlayPath, source, out string) error {
 		return fmt.Errorf("reduce %s: %w", modelPath, err)
 	}
 	m.Source = source
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", " ")
-	if err := enc.Encode(m); err != nil {
+	text, err := m.encode()
+	if err != nil {
 		return err
 	}
-	return os.WriteFile(out, buf.Bytes(), 0o644)
+	return os.WriteFile(out, text, 0o644)
 }
 
 // reduce keeps the facts of raw, adds extra, and drops the shapes that no operation leads to.

@@ -66,7 +66,7 @@ func bindMap(shape *Shape, n *node, dst reflect.Value) error {
 // decodeBlob allocates exactly the blob: parts of 20 MiB should be in memory once, next to the body they came in.
 func decodeBlob(b64 []byte) ([]byte, error) {
 	data := make([]byte, base64.StdEncoding.DecodedLen(len(b64)))
-	n, err := base64.StdEncoding.Strict().Decode(data, b64)
+	n, err := base64.StdEncoding.Decode(data, b64)
 	if err != nil {
 		return nil, &SerializationError{Reason: "the value is not valid base64"}
 	}

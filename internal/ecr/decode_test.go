@@ -147,6 +147,54 @@ func TestDecodeValues(t *testing.T) {
 	}
 }
 
+// TestDecodeMap uses an output: no input of today's model has a map.
+func TestDecodeMap(t *testing.T) {
+	op := mustLookup(t, "DescribeImageScanFindings")
+	body := func(counts string) []byte {
+		return []byte(`{"imageScanFindings":{"findingSeverityCounts":` + counts + `}}`)
+	}
+	var got DescribeImageScanFindingsOutput
+	err := decode(op.Output, body(`{"HIGH":1,"LOW":3,"HIGH":2}`), &got)
+	want := map[FindingSeverity]int32{FindingSeverityHigh: 2, FindingSeverityLow: 3}
+	if err != nil || !reflect.DeepEqual(got.ImageScanFindings.FindingSeverityCounts, want) {
+		t.Errorf("got %+v, %v", got.ImageScanFindings, err)
+	}
+	const path = "'imageScanFindings.findingSeverityCounts"
+	for counts, text := range map[string]string{
+		`{"HIGH":-1}`:   "Invalid parameter at " + path + ".HIGH' failed to satisfy constraint: 'Member must have value greater than or equal to 0'",
+		`{"HIGH":null}`: "Invalid parameter at " + path + ".HIGH' failed to satisfy constraint: 'Member must not be null'",
+		`{"BIG":1}`: "Invalid parameter at " + path +
+			".BIG' failed to satisfy constraint: 'Member must satisfy enum value set: [INFORMATIONAL, LOW, MEDIUM, HIGH, CRITICAL, UNDEFINED]'",
+		`{"HIGH":"1"}`: "STRING_VALUE cannot be converted to Integer at " + path + ".HIGH'",
+		`[]`:           "Start of list found where not expected at " + path + "'",
+	} {
+		if err := decode(op.Output, body(counts), &DescribeImageScanFindingsOutput{}); err == nil || err.Error() != text {
+			t.Errorf("%s gives\n%v\nwant\n%s", counts, err, text)
+		}
+	}
+}
+
+// TestLargestValues: what the model just allows is accepted, to the byte and within the size that MaxBody announces.
+func TestLargestValues(t *testing.T) {
+	blob := make([]byte, 20971520)
+	part := &UploadLayerPartInput{RepositoryName: "app", UploadID: "0a1b2c3d-0000-4000-8000-0123456789ab",
+		PartFirstByte: new(int64(0)), PartLastByte: new(int64(len(blob) - 1)), LayerPartBlob: blob}
+	image := &PutImageInput{RepositoryName: strings.Repeat("a", 256), ImageManifest: strings.Repeat("\x01", 4194304)}
+	for name, input := range map[string]any{"UploadLayerPart": part, "PutImage": image} {
+		op := mustLookup(t, name)
+		body, err := Encode(input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if int64(len(body)) > op.MaxBody() {
+			t.Errorf("%s: a valid body has %d bytes, more than %d", name, len(body), op.MaxBody())
+		}
+		if got, err := op.Decode(body); err != nil || !reflect.DeepEqual(got, input) {
+			t.Errorf("%s refuses its largest input: %v", name, err)
+		}
+	}
+}
+
 // TestDecodeKeepsNothing: the door may reuse the buffer of a body.
 func TestDecodeKeepsNothing(t *testing.T) {
 	for _, op := range Operations() {

@@ -22,20 +22,20 @@ locals {
 check "pull_through_cache_credentials" {
   assert {
     condition     = length(local.rules_without_credentials) == 0
-    error_message = "pull_through_cache_rules without credential_arn: ${join(", ", local.rules_without_credentials)}. Berth accepts this. Amazon ECR refuses it when it is applied: there, set credential_arn to a Secrets Manager secret whose name starts with ecr-pullthroughcache/."
+    error_message = "pull_through_cache_rules without credential_arn: ${join(", ", local.rules_without_credentials)}. Berth accepts that. Amazon ECR refuses it when it is applied: there, set credential_arn to a Secrets Manager secret whose name starts with ecr-pullthroughcache/."
   }
 }
 
 check "pull_through_cache_upstreams" {
   assert {
     condition     = length(local.rules_of_unknown_upstreams) == 0
-    error_message = "pull_through_cache_rules with an upstream that Amazon ECR does not support: ${join(", ", local.rules_of_unknown_upstreams)}. Berth accepts this. Amazon ECR refuses it when it is applied: it supports public.ecr.aws, registry.k8s.io, quay.io, registry-1.docker.io, ghcr.io, registry.gitlab.com, cgr.dev, *.azurecr.io and other Amazon ECR registries."
+    error_message = "pull_through_cache_rules with an upstream that Amazon ECR does not support: ${join(", ", local.rules_of_unknown_upstreams)}. Berth accepts that. Amazon ECR refuses it when it is applied: it supports public.ecr.aws, registry.k8s.io, quay.io, registry-1.docker.io, ghcr.io, registry.gitlab.com, cgr.dev, *.azurecr.io and other Amazon ECR registries."
   }
 }
 
 check "kms_key_id" {
   assert {
     condition     = var.kms_key_arn == null ? true : can(regex(":key/(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", var.kms_key_arn))
-    error_message = "kms_key_arn does not end in the id of a KMS key (a UUID, or mrk- and 32 hexadecimal digits). Berth accepts this. AWS knows no key of another name, and for an alias it answers with the ARN of the key, so that every later plan would replace the repositories."
+    error_message = "kms_key_arn does not end in the id of a KMS key (a UUID, or mrk- and 32 hexadecimal digits). Berth accepts that. AWS knows no key of another name, and for an alias it answers with the ARN of the key, so that every later plan would replace the repositories."
   }
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"golang.org/x/sync/errgroup"
 
+	"berth/internal/module/apierr"
 	"berth/internal/module/desired"
 	"berth/internal/module/plan"
 )
@@ -90,10 +91,16 @@ func Apply(ctx context.Context, api API, p *plan.Plan, progress func(Event)) (pl
 	var group errgroup.Group // without a context: one failure must not stop the others
 	group.SetLimit(parallel)
 	for _, unit := range p.Repositories {
-		group.Go(func() error { r.keep(ctx, unit.Repo.Address(), func() error { return r.repository(ctx, unit) }); return nil })
+		group.Go(func() error {
+			r.keep(ctx, unit.Repo.Address(), func() error { return r.repository(ctx, unit) })
+			return nil
+		})
 	}
 	for _, rule := range p.CacheRules {
-		group.Go(func() error { r.keep(ctx, rule.Rule.Address(), func() error { return r.cacheRule(ctx, rule) }); return nil })
+		group.Go(func() error {
+			r.keep(ctx, rule.Rule.Address(), func() error { return r.cacheRule(ctx, rule) })
+			return nil
+		})
 	}
 	err := group.Wait() // always nil: the errors are in r
 	slices.SortFunc(r.errs, func(a, b failure) int { return strings.Compare(a.address, b.address) })
@@ -140,7 +147,7 @@ func (r *runner) step(c plan.Change, action plan.Action, id string, work func() 
 	start := time.Now()
 	r.report(Event{Address: c.Address(), Action: action, Phase: Started, ID: id})
 	if err := work(); err != nil {
-		err = fmt.Errorf("%s: %w", c.Address(), err)
+		err = fmt.Errorf("%s: %w", c.Address(), apierr.Explain(err))
 		r.report(Event{Address: c.Address(), Action: action, Phase: Failed, ID: id, Elapsed: time.Since(start), Err: err})
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math/big"
 	"slices"
-	"strings"
 
 	"github.com/zclconf/go-cty/cty"
 )
@@ -233,29 +232,4 @@ func Conflict(modules []Module) error {
 		}
 	}
 	return nil
-}
-
-// StackID joins parts into the value of OwnerTag. AWS allows letters, digits, spaces and _.:/=+-@ in tag values, so
-// other bytes, and the slash and equals sign within a part, are written as =XX. The error says that it is too long.
-// https://docs.aws.amazon.com/tag-editor/latest/userguide/tagging.html
-func StackID(parts ...string) (string, error) {
-	escaped := make([]string, len(parts))
-	for i, part := range parts {
-		var b strings.Builder
-		for _, c := range []byte(part) {
-			switch {
-			case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte(" _.:+-@", c) >= 0:
-				b.WriteByte(c)
-			default:
-				fmt.Fprintf(&b, "=%02X", c)
-			}
-		}
-		escaped[i] = b.String()
-	}
-	id := strings.Join(escaped, "/")
-	const maxTagValue = 256
-	if len(id) > maxTagValue {
-		return "", fmt.Errorf("the stack id %q is longer than the %d characters of a tag: choose a shorter one with --stack", id, maxTagValue)
-	}
-	return id, nil
 }

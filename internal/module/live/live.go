@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"golang.org/x/sync/errgroup"
 
+	"berth/internal/module/apierr"
 	"berth/internal/module/desired"
 )
 
@@ -100,14 +101,26 @@ func Read(ctx context.Context, api API, scope Scope) (*State, error) {
 	return state, nil
 }
 
-// repositories lists every repository of the registry, without tags and policies.
+// List returns every repository of the registry by name, without tags and policies.
+func List(ctx context.Context, api API) (map[string]Repository, error) {
+	all, err := repositories(ctx, api)
+	if err != nil {
+		return nil, err
+	}
+	byName := make(map[string]Repository, len(all))
+	for _, r := range all {
+		byName[r.Name] = r
+	}
+	return byName, nil
+}
+
 func repositories(ctx context.Context, api API) ([]Repository, error) {
 	var list []Repository
 	in := &ecr.DescribeRepositoriesInput{MaxResults: aws.Int32(pageSize)}
 	for {
 		out, err := api.DescribeRepositories(ctx, in)
 		if err != nil {
-			return nil, fmt.Errorf("cannot list the repositories: %w", err)
+			return nil, fmt.Errorf("cannot list the repositories: %w", apierr.Explain(err))
 		}
 		for _, r := range out.Repositories {
 			list = append(list, convert(r))
@@ -172,7 +185,7 @@ func unlessGone(err error, format, name string) error {
 	if errors.As(err, &gone) {
 		return nil
 	}
-	return fmt.Errorf(format, name, err)
+	return fmt.Errorf(format, name, apierr.Explain(err))
 }
 
 func cacheRules(ctx context.Context, api API) (map[string]desired.CacheRule, error) {
@@ -181,7 +194,7 @@ func cacheRules(ctx context.Context, api API) (map[string]desired.CacheRule, err
 	for {
 		out, err := api.DescribePullThroughCacheRules(ctx, in)
 		if err != nil {
-			return nil, fmt.Errorf("cannot list the pull-through cache rules: %w", err)
+			return nil, fmt.Errorf("cannot list the pull-through cache rules: %w", apierr.Explain(err))
 		}
 		for _, r := range out.PullThroughCacheRules {
 			rule := desired.CacheRule{

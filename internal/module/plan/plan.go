@@ -86,6 +86,7 @@ type CacheRule struct {
 
 // Plan is what has to be done.
 type Plan struct {
+	Destroy      bool // it was made to delete everything
 	Repositories []Repository
 	CacheRules   []CacheRule
 	Blockers     []string // why apply refuses the plan, one sentence each; empty when it does not
@@ -102,7 +103,7 @@ type Options struct {
 // Build compares. It returns a [*ForeignError] when repositories that the configuration names are not owned and must
 // not be adopted.
 func Build(modules []desired.Module, state *live.State, opt Options) (*Plan, error) {
-	b := builder{state: state, opt: opt, plan: &Plan{}}
+	b := builder{state: state, opt: opt, plan: &Plan{Destroy: opt.Destroy}}
 	named := map[string]bool{}
 	for _, m := range modules {
 		for name := range m.Repositories {

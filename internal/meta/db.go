@@ -145,6 +145,7 @@ func micros(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
+// fromMicros is the time of a stored number of microseconds; 0 is the zero time.
 func fromMicros(v int64) time.Time {
 	if v == 0 {
 		return time.Time{}

@@ -83,18 +83,56 @@ func (tx *Tx) ManifestByTag(repositoryID int64, tag string) (StoredManifest, err
 		WHERE t.repository_id = $1 AND t.name = $2`, repositoryID, tag)
 }
 
-// Images lists up to limit images in push order, starting after the ID given.
-func (tx *Tx) Images(repositoryID, after int64, limit int) ([]Image, error) {
-	return list(tx, scanImage, `SELECT `+imageColumns+` FROM images i
-		WHERE i.repository_id = $1 AND i.id > $2 ORDER BY i.id LIMIT $3`, repositoryID, after, limit)
+// A TagFilter selects images by whether they have tags.
+type TagFilter int
+
+// The filters.
+const (
+	AnyTag TagFilter = iota
+	Tagged
+	Untagged
+)
+
+func (f TagFilter) where() string {
+	switch f {
+	case Tagged:
+		return ` AND EXISTS (SELECT 1 FROM tags t WHERE t.image_id = i.id)`
+	case Untagged:
+		return ` AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.image_id = i.id)`
+	default:
+		return ""
+	}
 }
 
-// Referrers lists up to limit images whose subject is the digest given, in
-// push order, starting after the ID given, with their bytes.
-func (tx *Tx) Referrers(repositoryID int64, subject string, after int64, limit int) ([]StoredManifest, error) {
+// Images lists up to limit images in push order, starting after the ID given.
+func (tx *Tx) Images(repositoryID int64, f TagFilter, after int64, limit int) ([]Image, error) {
+	return list(tx, scanImage, `SELECT `+imageColumns+` FROM images i
+		WHERE i.repository_id = $1 AND i.id > $2`+f.where()+` ORDER BY i.id LIMIT $3`, repositoryID, after, limit)
+}
+
+// An ImageTag is one tag of an image, or an image without tags.
+type ImageTag struct {
+	ImageID int64
+	Digest  string
+	Tag     string // empty: the image has none
+}
+
+// ImageTags lists up to limit pairs of image and tag in push order, starting
+// after the pair given.
+func (tx *Tx) ImageTags(repositoryID int64, f TagFilter, afterImage int64, afterTag string, limit int) ([]ImageTag, error) {
+	return list(tx, func(s scanner) (t ImageTag, err error) { return t, s.Scan(&t.ImageID, &t.Digest, &t.Tag) },
+		`SELECT i.id, i.digest, COALESCE(n.name, '') FROM images i LEFT JOIN tags n ON n.image_id = i.id
+		WHERE i.repository_id = $1 AND i.id >= $2 AND (i.id > $2 OR COALESCE(n.name, '') > $3)`+f.where()+`
+		ORDER BY i.id, n.name LIMIT $4`, repositoryID, afterImage, afterTag, limit)
+}
+
+// Referrers lists up to limit images whose subject is the digest given, of one
+// artifact type unless that is empty, in push order, starting after the ID
+// given, with their bytes.
+func (tx *Tx) Referrers(repositoryID int64, subject, artifactType string, after int64, limit int) ([]StoredManifest, error) {
 	return list(tx, scanManifest, `SELECT `+imageColumns+`, i.manifest FROM images i
-		WHERE i.repository_id = $1 AND i.subject = $2 AND i.subject <> '' AND i.id > $3 ORDER BY i.id LIMIT $4`,
-		repositoryID, subject, after, limit)
+		WHERE i.repository_id = $1 AND i.subject = $2 AND i.subject <> '' AND ($3 = '' OR i.artifact_type = $3) AND i.id > $4
+		ORDER BY i.id LIMIT $5`, repositoryID, subject, artifactType, after, limit)
 }
 
 // DeleteImage removes an image with its tags and references.

@@ -1,0 +1,40 @@
+package ecrapi
+
+import (
+	"context"
+	"encoding/base64"
+
+	"berth/internal/access/token"
+	"berth/internal/ecr"
+	"berth/internal/meta"
+)
+
+// getAuthorizationToken gives the caller a password for docker login. One
+// password is good for every registry that the caller may reach, so each entry
+// carries it (API_GetAuthorizationToken).
+func getAuthorizationToken(d *Door, _ context.Context, c call, in *ecr.GetAuthorizationTokenInput) (any, error) {
+	password, expires, err := d.Tokens.Issue(c.principal, c.region, token.Lifetime)
+	if err != nil {
+		return nil, err
+	}
+	accounts := in.RegistryIDs
+	if len(accounts) == 0 {
+		accounts = []string{c.principal.Account}
+	}
+	out := &ecr.GetAuthorizationTokenOutput{}
+	for _, a := range accounts {
+		out.AuthorizationData = append(out.AuthorizationData, ecr.AuthorizationData{
+			AuthorizationToken: base64.StdEncoding.EncodeToString([]byte("AWS:" + password)),
+			ExpiresAt:          ecr.At(expires),
+			ProxyEndpoint:      d.Endpoint(meta.Scope{Account: a, Region: c.region}),
+		})
+	}
+	return out, nil
+}
+
+func describeRegistry(_ *Door, _ context.Context, c call, _ *ecr.DescribeRegistryInput) (any, error) {
+	return &ecr.DescribeRegistryOutput{
+		RegistryID:               c.scope.Account,
+		ReplicationConfiguration: &ecr.ReplicationConfiguration{Rules: []ecr.ReplicationRule{}},
+	}, nil
+}

@@ -1,0 +1,204 @@
+package ecrapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"berth/internal/access"
+	"berth/internal/access/sigv4"
+	"berth/internal/blob"
+	"berth/internal/ecr"
+	"berth/internal/meta"
+	"berth/internal/registry"
+)
+
+// An Authenticator checks the signature of a request.
+type Authenticator interface {
+	Verify(r *http.Request, body []byte) (sigv4.Identity, error)
+}
+
+// A TokenIssuer makes registry passwords.
+type TokenIssuer interface {
+	Issue(p access.Principal, region string, ttl time.Duration) (password string, expires time.Time, err error)
+}
+
+// Options are what the door is made of. All fields are required.
+type Options struct {
+	Registry     *registry.Registry
+	Authenticate Authenticator
+	Authorize    access.Authorizer
+	Tokens       TokenIssuer
+	Log          *slog.Logger
+	// Endpoint gives the base URL under which clients reach a registry, scheme
+	// and host without a final slash.
+	Endpoint func(meta.Scope) string
+}
+
+// Door answers ECR API requests.
+type Door struct {
+	Options
+	routes map[string]route
+}
+
+// New makes the door. It fails when a route has no operation in the model.
+func New(o Options) (*Door, error) {
+	d := &Door{Options: o, routes: routes()}
+	for name := range d.routes {
+		if _, ok := ecr.LookupOperation(name); !ok {
+			return nil, fmt.Errorf("route %s is not an operation of the ECR model", name)
+		}
+	}
+	return d, nil
+}
+
+// A call is one authorised request.
+type call struct {
+	principal access.Principal
+	scope     meta.Scope // registry that the request is about
+	region    string     // of the signature
+}
+
+// ServeHTTP answers one request.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("x-amzn-RequestId", uuid.NewString())
+	out, err := d.serve(w, r)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	body, err := ecr.Encode(out)
+	if err != nil {
+		d.fail(w, r, fmt.Errorf("encode the answer: %w", err))
+		return
+	}
+	d.write(w, r, http.StatusOK, body)
+}
+
+func (d *Door) serve(w http.ResponseWriter, r *http.Request) (any, error) {
+	op, ok := ecr.LookupTarget(r.Header.Get("X-Amz-Target"))
+	if !ok {
+		return nil, ecr.NewException(ecr.CodeUnknownOperation, "")
+	}
+	rt, ok := d.routes[op.Name]
+	if !ok {
+		return nil, ecr.NewException(ecr.CodeUnknownOperation, "The operation "+op.Name+" is not offered by this version of Berth")
+	}
+	body, err := readBody(w, r, op.MaxBody())
+	if err != nil {
+		return nil, err
+	}
+	id, err := d.Authenticate.Verify(r, body)
+	if err != nil {
+		return nil, err
+	}
+	in, err := op.Decode(body)
+	if err != nil {
+		return nil, err
+	}
+	c := call{principal: id.Principal, region: id.Region}
+	resource, err := rt.locate(&c, in)
+	if err != nil {
+		return nil, err
+	}
+	err = d.Authorize.Authorize(r.Context(), access.Request{
+		Principal: c.principal, Action: "ecr:" + op.Name, Resource: resource, ResourceAccount: c.scope.Account,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return rt.handle(d, r.Context(), c, in)
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if r.ContentLength > limit {
+		return nil, tooLarge(limit)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return nil, tooLarge(limit)
+	}
+	if err != nil {
+		return nil, &bodyError{err}
+	}
+	return body, nil
+}
+
+func tooLarge(limit int64) error {
+	return ecr.NewException(ecr.CodeRequestEntityTooLarge, "The request body is larger than the limit of "+strconv.FormatInt(limit, 10)+" bytes")
+}
+
+// A bodyError is a client that went away or sent a broken body.
+type bodyError struct{ err error }
+
+func (e *bodyError) Error() string { return "read the request body: " + e.err.Error() }
+
+// fail answers with the exception that an error stands for.
+func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
+	e := exception(err)
+	if e.Status >= http.StatusInternalServerError {
+		d.Log.Error("request failed", "target", r.Header.Get("X-Amz-Target"), "request_id", w.Header().Get("x-amzn-RequestId"), "err", err)
+	}
+	body, err := e.Body()
+	if err != nil {
+		d.Log.Error("encode an exception", "err", err)
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("x-amzn-ErrorType", e.Type)
+	d.write(w, r, e.Status, body)
+}
+
+func (d *Door) write(w http.ResponseWriter, r *http.Request, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if _, err := w.Write(body); err != nil {
+		d.Log.Debug("client went away", "remote", r.RemoteAddr, "err", err)
+	}
+}
+
+// exception finds the wire form of an error. What nobody knows is a fault of
+// the server, and its text stays in the log.
+func exception(err error) *ecr.Exception {
+	var (
+		wire       *ecr.Exception
+		refused    *registry.Error
+		constraint *ecr.ConstraintError
+		serial     *ecr.SerializationError
+		signature  *sigv4.Error
+		denied     *access.DeniedError
+		body       *bodyError
+	)
+	switch {
+	case errors.As(err, &wire):
+		return wire
+	case errors.As(err, &refused):
+		f := refused.Form()
+		return &ecr.Exception{Type: f.Exception, Message: refused.Message, Status: f.Status, Extra: refused.Extra}
+	case errors.As(err, &constraint):
+		return ecr.NewException(ecr.CodeInvalidParameter, constraint.Error())
+	case errors.As(err, &serial):
+		return ecr.NewException(ecr.CodeSerialization, serial.Error())
+	case errors.As(err, &signature):
+		return &ecr.Exception{Type: signature.Code, Message: signature.Message, Status: signature.Status}
+	case errors.As(err, &denied):
+		return ecr.NewException(ecr.CodeAccessDenied, denied.Error())
+	case errors.As(err, &body):
+		return &ecr.Exception{Type: "RequestTimeoutException", Message: "The request body did not arrive.", Status: http.StatusRequestTimeout}
+	case errors.Is(err, blob.ErrNoSpace):
+		return &ecr.Exception{Type: ecr.CodeServer, Message: "The registry has no space left.", Status: http.StatusInsufficientStorage}
+	case errors.Is(err, context.Canceled):
+		return ecr.NewException(ecr.CodeServiceUnavailable, "The request was cancelled.")
+	default:
+		return ecr.NewException(ecr.CodeServer, "The registry met an internal error; its log says more under this request's id.")
+	}
+}

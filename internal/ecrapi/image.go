@@ -1,0 +1,127 @@
+package ecrapi
+
+import (
+	"context"
+
+	"github.com/opencontainers/go-digest"
+
+	"berth/internal/ecr"
+	"berth/internal/registry"
+)
+
+func putImage(d *Door, ctx context.Context, c call, in *ecr.PutImageInput) (any, error) {
+	p, err := d.Registry.PutImage(ctx, c.scope, in.RepositoryName, registry.Push{
+		MediaType: in.ImageManifestMediaType, Body: []byte(in.ImageManifest), Tag: in.ImageTag, Digest: digest.Digest(in.ImageDigest),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &ecr.PutImageOutput{Image: &ecr.Image{
+		RegistryID: c.scope.Account, RepositoryName: in.RepositoryName,
+		ImageID:       &ecr.ImageIdentifier{ImageDigest: p.Digest.String(), ImageTag: in.ImageTag},
+		ImageManifest: in.ImageManifest, ImageManifestMediaType: p.MediaType,
+	}}, nil
+}
+
+func imageRefs(ids []ecr.ImageIdentifier) []registry.ImageRef {
+	out := make([]registry.ImageRef, len(ids))
+	for i, id := range ids {
+		out[i] = registry.ImageRef{Digest: id.ImageDigest, Tag: id.ImageTag}
+	}
+	return out
+}
+
+func wireID(ref registry.ImageRef) *ecr.ImageIdentifier {
+	return &ecr.ImageIdentifier{ImageDigest: ref.Digest, ImageTag: ref.Tag}
+}
+
+func wireFailures(failed []registry.Failure) []ecr.ImageFailure {
+	out := []ecr.ImageFailure{}
+	for _, f := range failed {
+		out = append(out, ecr.ImageFailure{ImageID: wireID(f.Ref), FailureCode: ecr.ImageFailureCode(f.Code), FailureReason: f.Reason})
+	}
+	return out
+}
+
+func batchGetImage(d *Door, ctx context.Context, c call, in *ecr.BatchGetImageInput) (any, error) {
+	found, failed, err := d.Registry.Manifests(ctx, c.scope, in.RepositoryName, imageRefs(in.ImageIDs))
+	if err != nil {
+		return nil, err
+	}
+	out := &ecr.BatchGetImageOutput{Images: []ecr.Image{}, Failures: wireFailures(failed)}
+	for _, m := range found {
+		d.Registry.RecordPull(m.ID)
+		out.Images = append(out.Images, ecr.Image{
+			RegistryID: c.scope.Account, RepositoryName: in.RepositoryName,
+			ImageID:       &ecr.ImageIdentifier{ImageDigest: m.Digest, ImageTag: m.Tag},
+			ImageManifest: string(m.Bytes), ImageManifestMediaType: m.MediaType,
+		})
+	}
+	return out, nil
+}
+
+func batchDeleteImage(d *Door, ctx context.Context, c call, in *ecr.BatchDeleteImageInput) (any, error) {
+	deleted, failed, err := d.Registry.DeleteImages(ctx, c.scope, in.RepositoryName, imageRefs(in.ImageIDs))
+	if err != nil {
+		return nil, err
+	}
+	out := &ecr.BatchDeleteImageOutput{ImageIDs: []ecr.ImageIdentifier{}, Failures: wireFailures(failed)}
+	for _, ref := range deleted {
+		out.ImageIDs = append(out.ImageIDs, *wireID(ref))
+	}
+	return out, nil
+}
+
+func listImages(d *Door, ctx context.Context, c call, in *ecr.ListImagesInput) (any, error) {
+	out := &ecr.ListImagesOutput{ImageIDs: []ecr.ImageIdentifier{}}
+	var tagStatus string
+	if f := in.Filter; f != nil {
+		tagStatus = string(f.TagStatus)
+		if noneActive(string(f.ImageStatus)) {
+			_, err := d.Registry.Repository(ctx, c.scope, in.RepositoryName)
+			return out, err
+		}
+	}
+	refs, next, err := d.Registry.ListImages(ctx, c.scope, in.RepositoryName, tagStatus, in.NextToken, pageSize(in.MaxResults))
+	if err != nil {
+		return nil, err
+	}
+	out.NextToken = next
+	for _, ref := range refs {
+		out.ImageIDs = append(out.ImageIDs, *wireID(ref))
+	}
+	return out, nil
+}
+
+// noneActive reports whether a status filter asks only for archived images, of
+// which there are none: every image is ACTIVE.
+func noneActive(status string) bool { return status == "ARCHIVED" || status == "ACTIVATING" }
+
+func describeImages(d *Door, ctx context.Context, c call, in *ecr.DescribeImagesInput) (any, error) {
+	if len(in.ImageIDs) > 0 && (in.MaxResults != nil || in.NextToken != "") {
+		return nil, exclusive("imageIds")
+	}
+	out := &ecr.DescribeImagesOutput{ImageDetails: []ecr.ImageDetail{}}
+	var tagStatus string
+	if f := in.Filter; f != nil {
+		tagStatus = string(f.TagStatus)
+		if noneActive(string(f.ImageStatus)) && len(in.ImageIDs) == 0 {
+			_, err := d.Registry.Repository(ctx, c.scope, in.RepositoryName)
+			return out, err
+		}
+	}
+	list, next, err := d.Registry.DescribeImages(ctx, c.scope, in.RepositoryName, imageRefs(in.ImageIDs), tagStatus, in.NextToken, pageSize(in.MaxResults))
+	if err != nil {
+		return nil, err
+	}
+	out.NextToken = next
+	for _, img := range list {
+		out.ImageDetails = append(out.ImageDetails, ecr.ImageDetail{
+			RegistryID: c.scope.Account, RepositoryName: in.RepositoryName, ImageDigest: img.Digest, ImageTags: img.Tags,
+			ImageSizeInBytes: &img.Size, ImagePushedAt: ecr.At(img.PushedAt), ImageManifestMediaType: img.MediaType,
+			ArtifactMediaType: img.ArtifactType, LastRecordedPullTime: ecr.At(img.PulledAt),
+			SubjectManifestDigest: img.Subject, ImageStatus: "ACTIVE",
+		})
+	}
+	return out, nil
+}

@@ -1,0 +1,118 @@
+package ecrapi
+
+import (
+	"context"
+	"reflect"
+
+	"berth/internal/access"
+	"berth/internal/ecr"
+	"berth/internal/meta"
+	"berth/internal/registry"
+)
+
+// A route is one operation: how to find the resource it acts on, which decides
+// who may call it, and what to do.
+type route struct {
+	locate func(c *call, in any) (resource string, err error)
+	handle func(d *Door, ctx context.Context, c call, in any) (any, error)
+}
+
+// on makes a route from a handler with its operation's own input type.
+func on[I any](locate func(*call, any) (string, error), fn func(*Door, context.Context, call, *I) (any, error)) route {
+	return route{locate: locate, handle: func(d *Door, ctx context.Context, c call, in any) (any, error) {
+		return fn(d, ctx, c, in.(*I))
+	}}
+}
+
+// routes lists the operations offered.
+func routes() map[string]route {
+	return map[string]route{
+		"CreateRepository":              on(onRepository, createRepository),
+		"DescribeRepositories":          on(onRepositories, describeRepositories),
+		"DeleteRepository":              on(onRepository, deleteRepository),
+		"PutImageTagMutability":         on(onRepository, putImageTagMutability),
+		"PutImageScanningConfiguration": on(onRepository, putImageScanningConfiguration),
+		"TagResource":                   on(onARN, tagResource),
+		"UntagResource":                 on(onARN, untagResource),
+		"ListTagsForResource":           on(onARN, listTagsForResource),
+		"SetRepositoryPolicy":           on(onRepository, setRepositoryPolicy),
+		"GetRepositoryPolicy":           on(onRepository, getRepositoryPolicy),
+		"DeleteRepositoryPolicy":        on(onRepository, deleteRepositoryPolicy),
+		"PutLifecyclePolicy":            on(onRepository, putLifecyclePolicy),
+		"GetLifecyclePolicy":            on(onRepository, getLifecyclePolicy),
+		"DeleteLifecyclePolicy":         on(onRepository, deleteLifecyclePolicy),
+		"PutImage":                      on(onRepository, putImage),
+		"BatchGetImage":                 on(onRepository, batchGetImage),
+		"BatchDeleteImage":              on(onRepository, batchDeleteImage),
+		"ListImages":                    on(onRepository, listImages),
+		"DescribeImages":                on(onRepository, describeImages),
+		"InitiateLayerUpload":           on(onRepository, initiateLayerUpload),
+		"UploadLayerPart":               on(onRepository, uploadLayerPart),
+		"CompleteLayerUpload":           on(onRepository, completeLayerUpload),
+		"BatchCheckLayerAvailability":   on(onRepository, batchCheckLayerAvailability),
+		"GetDownloadUrlForLayer":        on(onRepository, getDownloadURLForLayer),
+		"GetAuthorizationToken":         on(onCaller, getAuthorizationToken),
+		"DescribeRegistry":              on(onRegistry, describeRegistry),
+		"CreatePullThroughCacheRule":    on(onRegistry, createPullThroughCacheRule),
+		"DescribePullThroughCacheRules": on(onRegistry, describePullThroughCacheRules),
+		"UpdatePullThroughCacheRule":    on(onRegistry, updatePullThroughCacheRule),
+		"DeletePullThroughCacheRule":    on(onRegistry, deletePullThroughCacheRule),
+	}
+}
+
+// onCaller is for operations about the caller itself.
+func onCaller(c *call, _ any) (string, error) {
+	c.scope = meta.Scope{Account: c.principal.Account, Region: c.region}
+	return "*", nil
+}
+
+// onRegistry is for operations about a registry as a whole: registryId, or the
+// caller's own.
+func onRegistry(c *call, in any) (string, error) {
+	c.scope = meta.Scope{Account: c.principal.Account, Region: c.region}
+	if id := member(in, "RegistryID"); id != "" {
+		c.scope.Account = id
+	}
+	return "*", nil
+}
+
+// onRepository is for operations about one repository.
+func onRepository(c *call, in any) (string, error) {
+	if _, err := onRegistry(c, in); err != nil {
+		return "", err
+	}
+	return registry.ARN(c.scope, member(in, "RepositoryName")), nil
+}
+
+// onRepositories is for operations about all repositories of a registry or
+// some named ones, which share one decision.
+func onRepositories(c *call, in any) (string, error) {
+	if _, err := onRegistry(c, in); err != nil {
+		return "", err
+	}
+	return registry.ARN(c.scope, "*"), nil
+}
+
+// onARN is for operations that name their repository by ARN. An ARN of another
+// region than the signature's names nothing here.
+func onARN(c *call, in any) (string, error) {
+	arn := member(in, "ResourceARN")
+	s, _, err := registry.ParseARN(arn)
+	if err != nil {
+		return "", err
+	}
+	if s.Region != c.region || !access.IsAccountID(s.Account) {
+		return "", ecr.NewException(ecr.CodeInvalidParameter, "Invalid parameter at 'resourceArn' failed to satisfy constraint: 'Invalid ARN'")
+	}
+	c.scope = s
+	return arn, nil
+}
+
+// member reads a string member that many inputs have in common.
+func member(in any, field string) string {
+	v := reflect.ValueOf(in).Elem().FieldByName(field)
+	if !v.IsValid() || v.Kind() != reflect.String {
+		return ""
+	}
+	return v.String()
+}

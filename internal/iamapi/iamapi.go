@@ -1,0 +1,235 @@
+// Package iamapi is the door of the parts of AWS STS and IAM that users of ECR
+// need: the AWS Query protocol, form-encoded over POST /, answered in XML.
+//
+// Offered are sts:GetCallerIdentity, which needs no permission (STS API
+// reference), and iam:GetUser for the caller itself.
+package iamapi
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"berth/internal/access"
+	"berth/internal/access/sigv4"
+)
+
+// maxBody bounds a request body, in bytes.
+const maxBody = 256 << 10
+
+// A Verifier checks the signature of a request for one service.
+type Verifier func(service string, r *http.Request, body []byte) (sigv4.Identity, error)
+
+// Users tells what IAM knows of a principal.
+type Users interface {
+	UserCreated(ctx context.Context, p access.Principal) (time.Time, error)
+}
+
+// Options are what the door is made of. All fields are required.
+type Options struct {
+	Verify    Verifier
+	Authorize access.Authorizer
+	Users     Users
+	Log       *slog.Logger
+}
+
+// Door answers STS and IAM requests.
+type Door struct {
+	Options
+	actions map[string]action
+}
+
+// An action is one operation of one service.
+type action struct {
+	service string
+	xmlns   string
+	// public operations need a valid signature but no permission.
+	public bool
+	handle func(d *Door, ctx context.Context, p access.Principal, form url.Values) (any, error)
+}
+
+// Namespaces of the answers, from the services' models.
+const (
+	stsNamespace = "https://sts.amazonaws.com/doc/2011-06-15/"
+	iamNamespace = "https://iam.amazonaws.com/doc/2010-05-08/"
+)
+
+// New makes the door.
+func New(o Options) *Door {
+	return &Door{Options: o, actions: map[string]action{
+		"GetCallerIdentity": {"sts", stsNamespace, true, getCallerIdentity},
+		"GetUser":           {"iam", iamNamespace, false, getUser},
+	}}
+}
+
+// An apiError is a refusal in the Query protocol.
+type apiError struct {
+	status        int
+	code, message string
+}
+
+func (e *apiError) Error() string { return e.code + ": " + e.message }
+
+// ServeHTTP answers one request.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id := uuid.NewString()
+	w.Header().Set("x-amzn-RequestId", id)
+	w.Header().Set("Content-Type", "text/xml")
+	out, ns, err := d.serve(w, r)
+	if err != nil {
+		d.fail(w, r, id, ns, err)
+		return
+	}
+	d.write(w, r, http.StatusOK, out(id))
+}
+
+// serve gives a function from the request id to the answer.
+func (d *Door) serve(w http.ResponseWriter, r *http.Request) (func(id string) any, string, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return nil, "", &apiError{http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "The request body is larger than the limit or did not arrive whole."}
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, "", &apiError{http.StatusBadRequest, "MalformedQueryString", "The request body is not a form."}
+	}
+	name := form.Get("Action")
+	a, ok := d.actions[name]
+	if !ok {
+		return nil, "", &apiError{http.StatusBadRequest, "InvalidAction", "Could not find operation " + name + " for version " + form.Get("Version")}
+	}
+	who, err := d.Verify(a.service, r, body)
+	if err != nil {
+		return nil, a.xmlns, err
+	}
+	if !a.public {
+		err := d.Authorize.Authorize(r.Context(), access.Request{
+			Principal: who.Principal, Action: a.service + ":" + name, Resource: who.Principal.ARN, ResourceAccount: who.Principal.Account,
+		})
+		if err != nil {
+			return nil, a.xmlns, err
+		}
+	}
+	result, err := a.handle(d, r.Context(), who.Principal, form)
+	return func(id string) any { return response{name, a.xmlns, result, id} }, a.xmlns, err
+}
+
+// A response is <NameResponse><NameResult>…</NameResult><ResponseMetadata>….
+type response struct {
+	name, namespace string
+	result          any
+	requestID       string
+}
+
+// MarshalXML implements xml.Marshaler.
+func (r response) MarshalXML(e *xml.Encoder, _ xml.StartElement) error {
+	start := xml.StartElement{
+		Name: xml.Name{Local: r.name + "Response"},
+		Attr: []xml.Attr{{Name: xml.Name{Local: "xmlns"}, Value: r.namespace}},
+	}
+	if err := e.EncodeToken(start); err != nil {
+		return err
+	}
+	if err := e.EncodeElement(r.result, xml.StartElement{Name: xml.Name{Local: r.name + "Result"}}); err != nil {
+		return err
+	}
+	metadata := struct {
+		RequestID string `xml:"RequestId"`
+	}{r.requestID}
+	if err := e.EncodeElement(metadata, xml.StartElement{Name: xml.Name{Local: "ResponseMetadata"}}); err != nil {
+		return err
+	}
+	return e.EncodeToken(start.End())
+}
+
+type errorResponse struct {
+	XMLName   xml.Name `xml:"ErrorResponse"`
+	NS        string   `xml:"xmlns,attr,omitempty"`
+	Type      string   `xml:"Error>Type"`
+	Code      string   `xml:"Error>Code"`
+	Message   string   `xml:"Error>Message"`
+	RequestID string   `xml:"RequestId"`
+}
+
+func (d *Door) fail(w http.ResponseWriter, r *http.Request, id, ns string, err error) {
+	e := queryError(err)
+	kind := "Sender"
+	if e.status >= http.StatusInternalServerError {
+		kind = "Receiver"
+		d.Log.Error("request failed", "request_id", id, "err", err)
+	}
+	d.write(w, r, e.status, errorResponse{NS: ns, Type: kind, Code: e.code, Message: e.message, RequestID: id})
+}
+
+func queryError(err error) *apiError {
+	var (
+		own       *apiError
+		signature *sigv4.Error
+		denied    *access.DeniedError
+	)
+	switch {
+	case errors.As(err, &own):
+		return own
+	case errors.As(err, &signature):
+		message := signature.QueryMessage
+		if message == "" {
+			message = signature.Message
+		}
+		return &apiError{signature.QueryStatus, signature.QueryCode, message}
+	case errors.As(err, &denied):
+		return &apiError{http.StatusForbidden, "AccessDenied", denied.Error()}
+	default:
+		return &apiError{http.StatusInternalServerError, "InternalFailure", "The registry met an internal error; its log says more under this request's id."}
+	}
+}
+
+func (d *Door) write(w http.ResponseWriter, r *http.Request, status int, v any) {
+	body, err := xml.Marshal(v)
+	if err != nil {
+		d.Log.Error("encode an answer", "err", err)
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if _, err := w.Write(body); err != nil {
+		d.Log.Debug("client went away", "remote", r.RemoteAddr, "err", err)
+	}
+}
+
+// callerIdentity is the result of GetCallerIdentity (STS API reference).
+type callerIdentity struct {
+	ARN     string `xml:"Arn"`
+	UserID  string `xml:"UserId"`
+	Account string `xml:"Account"`
+}
+
+func getCallerIdentity(_ *Door, _ context.Context, p access.Principal, _ url.Values) (any, error) {
+	return callerIdentity{p.ARN, p.UserID, p.Account}, nil
+}
+
+// user is the root user as GetUser tells it: without a user name (IAM API reference).
+type user struct {
+	UserID     string `xml:"User>UserId"`
+	ARN        string `xml:"User>Arn"`
+	CreateDate string `xml:"User>CreateDate"`
+}
+
+func getUser(d *Door, ctx context.Context, p access.Principal, form url.Values) (any, error) {
+	if name := form.Get("UserName"); name != "" {
+		return nil, &apiError{http.StatusNotFound, "NoSuchEntity", "The user with name " + name + " cannot be found."}
+	}
+	created, err := d.Users.UserCreated(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return user{p.UserID, p.ARN, created.UTC().Format(time.RFC3339)}, nil
+}

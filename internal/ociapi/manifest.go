@@ -1,0 +1,163 @@
+package ociapi
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"berth/internal/manifest"
+	"berth/internal/registry"
+)
+
+func getBase(d *Door, w http.ResponseWriter, r *request) error {
+	d.send(w, r.Request, http.StatusOK, "application/json", []byte("{}"))
+	return nil
+}
+
+// getManifest answers GET and HEAD. The stored bytes are sent as they are,
+// whatever Accept says: a registry that converts breaks the digest.
+func getManifest(d *Door, w http.ResponseWriter, r *request) error {
+	ref, err := parseReference(r.ref)
+	if err != nil {
+		return err
+	}
+	m, err := d.Registry.Manifest(r.Context(), r.scope, r.name, ref)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Docker-Content-Digest", m.Digest)
+	w.Header().Set("ETag", `"`+m.Digest+`"`)
+	if r.Method == http.MethodGet {
+		d.Registry.RecordPull(m.ID)
+	}
+	d.send(w, r.Request, http.StatusOK, m.MediaType, m.Bytes)
+	return nil
+}
+
+func putManifest(d *Door, w http.ResponseWriter, r *request) error {
+	ref, err := parseReference(r.ref)
+	if err != nil {
+		return err
+	}
+	body, err := readManifest(w, r)
+	if err != nil {
+		return err
+	}
+	push := registry.Push{MediaType: r.Header.Get("Content-Type"), Body: body, Tag: ref.Tag, Digest: digest.Digest(ref.Digest)}
+	p, err := d.Registry.PutImage(r.Context(), r.scope, r.name, push)
+	if err != nil && !registry.Is(err, registry.ImageAlreadyExists) { // pushing again changes nothing and is fine
+		return err
+	}
+	if p.Subject != "" {
+		w.Header().Set("OCI-Subject", p.Subject)
+	}
+	created(w, "/v2/"+r.name+"/manifests/"+p.Digest.String(), p.Digest)
+	return nil
+}
+
+func readManifest(w http.ResponseWriter, r *request) ([]byte, error) {
+	limited := http.MaxBytesReader(w, r.Body, manifest.MaxSize)
+	body, err := io.ReadAll(limited)
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return nil, &wireError{http.StatusRequestEntityTooLarge, "MANIFEST_INVALID",
+			"Invalid parameter at 'imageManifest' failed to satisfy constraint: 'Member must have length less than or equal to 4194304'"}
+	}
+	if err != nil {
+		return nil, &wireError{http.StatusRequestTimeout, "MANIFEST_INVALID", "The manifest did not arrive whole"}
+	}
+	return body, nil
+}
+
+// created answers 201 for something that now exists under its digest.
+func created(w http.ResponseWriter, location string, d digest.Digest) {
+	w.Header().Set("Location", location)
+	w.Header().Set("Docker-Content-Digest", d.String())
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusCreated)
+}
+
+func deleteManifest(d *Door, w http.ResponseWriter, r *request) error {
+	ref, err := parseReference(r.ref)
+	if err != nil {
+		return err
+	}
+	if err := d.Registry.DeleteManifest(r.Context(), r.scope, r.name, ref); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// referrersPage bounds one page of referrers.
+const referrersPage = 500
+
+// getReferrers answers with an index of the manifests that refer to a digest
+// (distribution-spec, "Listing Referrers").
+func getReferrers(d *Door, w http.ResponseWriter, r *request) error {
+	subject, err := parseDigest(r.ref)
+	if err != nil {
+		return err
+	}
+	q := r.URL.Query()
+	artifactType := q.Get("artifactType")
+	after, err := optionalInt(q.Get("last"))
+	if err != nil {
+		return err
+	}
+	list, more, err := d.Registry.Referrers(r.Context(), r.scope, r.name, subject.String(), artifactType, after, referrersPage)
+	if err != nil {
+		return err
+	}
+	index := ocispec.Index{Versioned: ocispecs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{}}
+	for _, m := range list {
+		parsed, err := manifest.Parse(m.MediaType, m.Bytes)
+		if err != nil {
+			return err
+		}
+		index.Manifests = append(index.Manifests, ocispec.Descriptor{
+			MediaType: m.MediaType, Digest: digest.Digest(m.Digest), Size: m.ManifestSize,
+			ArtifactType: m.ArtifactType, Annotations: parsed.Annotations,
+		})
+	}
+	if artifactType != "" {
+		w.Header().Set("OCI-Filters-Applied", "artifactType")
+	}
+	if more {
+		q.Set("last", strconv.FormatInt(list[len(list)-1].ID, 10))
+		setNext(w, r.URL.Path, q)
+	}
+	body, err := json.Marshal(index)
+	if err != nil {
+		return err
+	}
+	d.send(w, r.Request, http.StatusOK, ocispec.MediaTypeImageIndex, body)
+	return nil
+}
+
+func optionalInt(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return 0, badCursor()
+	}
+	return n, nil
+}
+
+func badCursor() error {
+	return &wireError{http.StatusMethodNotAllowed, "UNSUPPORTED", "Invalid parameter at 'NextToken' failed to satisfy constraint: 'Invalid next token provided'"}
+}
+
+// setNext points to the next page (RFC 8288; distribution-spec, "Listing Tags").
+func setNext(w http.ResponseWriter, path string, q url.Values) {
+	w.Header().Set("Link", "<"+path+"?"+q.Encode()+`>; rel="next"`)
+}

@@ -1,0 +1,297 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"berth/internal/meta"
+)
+
+// A Manifest is a stored manifest with its exact bytes.
+type Manifest struct {
+	meta.StoredManifest
+	Tag string // the tag it was asked by, if any
+}
+
+// Manifest finds a manifest. A ref with digest and tag must name one image.
+// It does not count as a pull; see RecordPull.
+func (r *Registry) Manifest(ctx context.Context, s meta.Scope, name string, ref ImageRef) (out Manifest, err error) {
+	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		out.Tag = ref.Tag
+		out.StoredManifest, err = findManifest(tx, repo, ref)
+		if errors.Is(err, meta.ErrNotFound) {
+			return imageNotFound(repo, ref)
+		}
+		return err
+	})
+	return out, err
+}
+
+// findManifest is meta.ErrNotFound when there is none, or when tag and digest disagree.
+func findManifest(tx *meta.Tx, repo meta.Repository, ref ImageRef) (meta.StoredManifest, error) {
+	if ref.Tag == "" {
+		return tx.ManifestByDigest(repo.ID, ref.Digest)
+	}
+	m, err := tx.ManifestByTag(repo.ID, ref.Tag)
+	if err == nil && ref.Digest != "" && m.Digest != ref.Digest {
+		return m, meta.ErrNotFound
+	}
+	return m, err
+}
+
+func findImage(tx *meta.Tx, repo meta.Repository, ref ImageRef) (meta.Image, error) {
+	if ref.Tag == "" {
+		return tx.ImageByDigest(repo.ID, ref.Digest)
+	}
+	img, err := tx.ImageByTag(repo.ID, ref.Tag)
+	if err == nil && ref.Digest != "" && img.Digest != ref.Digest {
+		return img, meta.ErrNotFound
+	}
+	return img, err
+}
+
+func imageNotFound(repo meta.Repository, ref ImageRef) error {
+	return refuse(ImageNotFound, "The image with imageId %s does not exist within the repository with name '%s' in the registry with id '%s'",
+		ref, repo.Name, repo.Scope.Account)
+}
+
+// String is ECR's way to print an image id: an absent part is 'null', quoted.
+func (ref ImageRef) String() string {
+	null := func(s string) string {
+		if s == "" {
+			return "null"
+		}
+		return s
+	}
+	return fmt.Sprintf("{imageDigest:'%s', imageTag:'%s'}", null(ref.Digest), null(ref.Tag))
+}
+
+// A Failure is one item of a batch that could not be served.
+type Failure struct {
+	Ref    ImageRef
+	Code   string // ImageFailureCode of the ECR API
+	Reason string
+}
+
+// checkRef finds what is wrong with an image id before it is looked up.
+func checkRef(ref ImageRef) *Failure {
+	switch {
+	case ref.Digest == "" && ref.Tag == "":
+		return &Failure{ref, "MissingDigestAndTag", "Invalid request parameters: both tag and digest cannot be null"}
+	case ref.Digest != "" && !strings.Contains(ref.Digest, ":"):
+		return &Failure{ref, "InvalidImageDigest", "Invalid request parameters: image digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'"}
+	case ref.Tag != "" && !ValidTag(ref.Tag):
+		return &Failure{ref, "InvalidImageTag", "Invalid request parameters: image tag should satisfy the regex '[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}'"}
+	}
+	return nil
+}
+
+// notFound says why an id that is well formed names nothing.
+func (ref ImageRef) notFound(tx *meta.Tx, repo meta.Repository) (*Failure, error) {
+	if ref.Tag != "" && ref.Digest != "" {
+		_, err := tx.ImageByTag(repo.ID, ref.Tag)
+		if err == nil {
+			return &Failure{ref, "ImageTagDoesNotMatchDigest", "Requested image tag does not match the image digest"}, nil
+		}
+		if !errors.Is(err, meta.ErrNotFound) {
+			return nil, err
+		}
+	}
+	return &Failure{ref, "ImageNotFound", "Requested image not found"}, nil
+}
+
+// Manifests finds many manifests; those that cannot be served are failures.
+func (r *Registry) Manifests(ctx context.Context, s meta.Scope, name string, refs []ImageRef) (found []Manifest, failed []Failure, err error) {
+	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		for _, ref := range refs {
+			if f := checkRef(ref); f != nil {
+				failed = append(failed, *f)
+				continue
+			}
+			m, err := findManifest(tx, repo, ref)
+			if errors.Is(err, meta.ErrNotFound) {
+				f, err := ref.notFound(tx, repo)
+				if err != nil {
+					return err
+				}
+				failed = append(failed, *f)
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			found = append(found, Manifest{m, ref.Tag})
+		}
+		return nil
+	})
+	return found, failed, err
+}
+
+// RecordPull notes that images were pulled now. It is written down within
+// seconds, not at once: a pull never waits for the database.
+func (r *Registry) RecordPull(imageIDs ...int64) {
+	r.pulls.note(r.now(), imageIDs)
+}
+
+func (r *Registry) flushPulls(ctx context.Context) {
+	pulled := r.pulls.take()
+	if len(pulled) == 0 {
+		return
+	}
+	err := r.db.Update(ctx, func(tx *meta.Tx) error {
+		for id, at := range pulled {
+			if err := tx.RecordPull(id, at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		r.log.Error("record pulls", "count", len(pulled), "err", err)
+		r.pulls.giveBack(pulled)
+	}
+}
+
+// An ImageDetail is an image with its tags.
+type ImageDetail struct {
+	meta.Image
+	Tags []string
+}
+
+// Tag status filters of listings.
+const (
+	TagStatusAny      = "ANY"
+	TagStatusTagged   = "TAGGED"
+	TagStatusUntagged = "UNTAGGED"
+)
+
+// DescribeImages gives the details of the images named, or of up to limit
+// images in push order after the cursor. next is empty on the last page.
+func (r *Registry) DescribeImages(ctx context.Context, s meta.Scope, name string, refs []ImageRef, tagStatus, cursor string, limit int) (out []ImageDetail, next string, err error) {
+	out = []ImageDetail{}
+	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		if len(refs) > 0 {
+			out, err = describeRefs(tx, repo, refs)
+			return err
+		}
+		c, err := r.openImageCursor("images", repo.ID, cursor)
+		if err != nil {
+			return err
+		}
+		page, err := tx.Images(repo.ID, tagged(tagStatus), c.Image, limit+1)
+		if err != nil {
+			return err
+		}
+		if len(page) > limit {
+			page = page[:limit]
+			if next, err = r.sealCursor("images", imageCursor{Repository: repo.ID, Image: page[limit-1].ID}); err != nil {
+				return err
+			}
+		}
+		for _, img := range page {
+			tags, err := tx.TagsOf(img.ID)
+			if err != nil {
+				return err
+			}
+			out = append(out, ImageDetail{img, tags})
+		}
+		return nil
+	})
+	return out, next, err
+}
+
+func tagged(status string) meta.TagFilter {
+	switch status {
+	case TagStatusTagged:
+		return meta.Tagged
+	case TagStatusUntagged:
+		return meta.Untagged
+	default:
+		return meta.AnyTag
+	}
+}
+
+// describeRefs gives each image once, however many ids name it. One unknown id
+// fails the whole call, as in ECR.
+func describeRefs(tx *meta.Tx, repo meta.Repository, refs []ImageRef) (out []ImageDetail, err error) {
+	seen := map[int64]bool{}
+	for _, ref := range refs {
+		if f := checkRef(ref); f != nil {
+			return nil, refuse(InvalidParameter, "%s", f.Reason)
+		}
+		img, err := findImage(tx, repo, ref)
+		if errors.Is(err, meta.ErrNotFound) {
+			return nil, imageNotFound(repo, ref)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if seen[img.ID] {
+			continue
+		}
+		seen[img.ID] = true
+		tags, err := tx.TagsOf(img.ID)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, ImageDetail{img, tags})
+	}
+	return out, nil
+}
+
+// ListImages gives up to limit image ids in push order after the cursor: one
+// for each tag, and one without a tag for each untagged image.
+func (r *Registry) ListImages(ctx context.Context, s meta.Scope, name, tagStatus, cursor string, limit int) (out []ImageRef, next string, err error) {
+	out = []ImageRef{}
+	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		c, err := r.openImageCursor("image-ids", repo.ID, cursor)
+		if err != nil {
+			return err
+		}
+		page, err := tx.ImageTags(repo.ID, tagged(tagStatus), c.Image, c.Tag, limit+1)
+		if err != nil {
+			return err
+		}
+		if len(page) > limit {
+			page = page[:limit]
+			last := page[limit-1]
+			if next, err = r.sealCursor("image-ids", imageCursor{repo.ID, last.ImageID, last.Tag}); err != nil {
+				return err
+			}
+		}
+		for _, it := range page {
+			out = append(out, ImageRef{it.Digest, it.Tag})
+		}
+		return nil
+	})
+	return out, next, err
+}
+
+// Tags lists up to limit tags in lexical order after the one given; more says
+// that others follow.
+func (r *Registry) Tags(ctx context.Context, s meta.Scope, name, after string, limit int) (tags []string, more bool, err error) {
+	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		tags, err = tx.Tags(repo.ID, after, limit+1)
+		return err
+	})
+	if len(tags) > limit {
+		return tags[:limit], true, err
+	}
+	return tags, false, err
+}
+
+// Referrers lists up to limit manifests whose subject is the digest, of one
+// artifact type unless that is empty, in push order after the image ID given;
+// more says that others follow. An unknown subject has none.
+func (r *Registry) Referrers(ctx context.Context, s meta.Scope, name, subject, artifactType string, after int64, limit int) (out []meta.StoredManifest, more bool, err error) {
+	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		out, err = tx.Referrers(repo.ID, subject, artifactType, after, limit+1)
+		return err
+	})
+	if len(out) > limit {
+		return out[:limit], true, err
+	}
+	return out, false, err
+}

@@ -1,0 +1,92 @@
+package registry
+
+import (
+	"context"
+	"time"
+
+	"berth/internal/access/policy"
+	"berth/internal/lifecycle"
+	"berth/internal/meta"
+)
+
+// SetPolicy replaces the repository policy. The text is kept as it was sent.
+func (r *Registry) SetPolicy(ctx context.Context, s meta.Scope, name, text string) (Repository, error) {
+	if _, err := policy.ParseRepositoryPolicy(text); err != nil {
+		return Repository{}, &Error{Code: InvalidParameter, Message: err.Error(), Err: err}
+	}
+	return r.save(ctx, s, name, func(repo *meta.Repository) error {
+		repo.Policy = text
+		return nil
+	})
+}
+
+// Policy reads the repository policy.
+func (r *Registry) Policy(ctx context.Context, s meta.Scope, name string) (string, error) {
+	repo, err := r.Repository(ctx, s, name)
+	if err == nil && repo.Policy == "" {
+		err = policyNotFound(s, name)
+	}
+	return repo.Policy, err
+}
+
+// DeletePolicy removes the repository policy and returns its text.
+func (r *Registry) DeletePolicy(ctx context.Context, s meta.Scope, name string) (old string, err error) {
+	_, err = r.save(ctx, s, name, func(repo *meta.Repository) error {
+		if repo.Policy == "" {
+			return policyNotFound(s, name)
+		}
+		old, repo.Policy = repo.Policy, ""
+		return nil
+	})
+	return old, err
+}
+
+func policyNotFound(s meta.Scope, name string) error {
+	return refuse(RepositoryPolicyNotFound,
+		"Repository policy does not exist for the repository with name '%s' in the registry with id '%s'", name, s.Account)
+}
+
+// A LifecyclePolicy is a policy text and when it was last evaluated.
+type LifecyclePolicy struct {
+	Text        string
+	EvaluatedAt time.Time // zero when it never was
+}
+
+// PutLifecyclePolicy replaces the lifecycle policy. The text is kept as it was sent.
+func (r *Registry) PutLifecyclePolicy(ctx context.Context, s meta.Scope, name, text string) (LifecyclePolicy, error) {
+	if _, err := lifecycle.Parse(text); err != nil {
+		return LifecyclePolicy{}, &Error{Code: InvalidParameter, Message: err.Error(), Err: err}
+	}
+	repo, err := r.save(ctx, s, name, func(repo *meta.Repository) error {
+		repo.Lifecycle, repo.LifecycleEvaluatedAt = text, time.Time{}
+		return nil
+	})
+	return LifecyclePolicy{Text: repo.Lifecycle}, err
+}
+
+// LifecyclePolicy reads the lifecycle policy.
+func (r *Registry) LifecyclePolicy(ctx context.Context, s meta.Scope, name string) (LifecyclePolicy, error) {
+	repo, err := r.Repository(ctx, s, name)
+	if err == nil && repo.Lifecycle == "" {
+		err = lifecycleNotFound(s, name)
+	}
+	return LifecyclePolicy{repo.Lifecycle, repo.LifecycleEvaluatedAt}, err
+}
+
+// DeleteLifecyclePolicy removes the lifecycle policy and returns it.
+func (r *Registry) DeleteLifecyclePolicy(ctx context.Context, s meta.Scope, name string) (old LifecyclePolicy, err error) {
+	_, err = r.save(ctx, s, name, func(repo *meta.Repository) error {
+		if repo.Lifecycle == "" {
+			return lifecycleNotFound(s, name)
+		}
+		old = LifecyclePolicy{repo.Lifecycle, repo.LifecycleEvaluatedAt}
+		repo.Lifecycle, repo.LifecycleEvaluatedAt = "", time.Time{}
+		return nil
+	})
+	return old, err
+}
+
+func lifecycleNotFound(s meta.Scope, name string) error {
+	return refuse(LifecyclePolicyNotFound,
+		"Lifecycle policy does not exist for the repository with name '%s' in the registry with id '%s'", name, s.Account)
+}

@@ -1,0 +1,294 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"berth/internal/meta"
+)
+
+// Limits of ECR ("Amazon ECR service quotas").
+const (
+	maxResourceTags     = 50
+	maxResourceTagKey   = 128
+	maxResourceTagValue = 256
+)
+
+// A Repository is a repository as clients see it.
+type Repository struct {
+	meta.Repository
+	ARN string
+	URI string // host and name, without a scheme
+}
+
+// ARN is the Amazon resource name of a repository.
+func ARN(s meta.Scope, name string) string {
+	return fmt.Sprintf("arn:%s:ecr:%s:%s:repository/%s", partition(s.Region), s.Region, s.Account, name)
+}
+
+// partition is the AWS partition that a region belongs to.
+func partition(region string) string {
+	switch {
+	case strings.HasPrefix(region, "cn-"):
+		return "aws-cn"
+	case strings.HasPrefix(region, "us-gov-"):
+		return "aws-us-gov"
+	default:
+		return "aws"
+	}
+}
+
+// ParseARN is the registry and name that a repository ARN names.
+func ParseARN(arn string) (s meta.Scope, name string, err error) {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) != 6 || parts[0] != "arn" || parts[2] != "ecr" {
+		return s, "", invalid("resourceArn", "Invalid ARN")
+	}
+	name, ok := strings.CutPrefix(parts[5], "repository/")
+	s = meta.Scope{Region: parts[3], Account: parts[4]}
+	if !ok || !ValidName(name) || s.Region == "" || len(s.Account) != 12 {
+		return s, "", invalid("resourceArn", "Invalid ARN")
+	}
+	return s, name, nil
+}
+
+func (r *Registry) describe(repo meta.Repository) Repository {
+	return Repository{Repository: repo, ARN: ARN(repo.Scope, repo.Name), URI: r.host(repo.Scope) + "/" + repo.Name}
+}
+
+// A NewRepository is what CreateRepository is asked for. Empty fields take
+// ECR's defaults: MUTABLE, AES256, no scan on push.
+type NewRepository struct {
+	Name       string
+	Tags       []meta.ResourceTag
+	Mutability Mutability
+	ScanOnPush bool
+	Encryption string
+	KMSKey     string // key id, alias or ARN
+}
+
+// CreateRepository adds a repository.
+func (r *Registry) CreateRepository(ctx context.Context, s meta.Scope, n NewRepository) (Repository, error) {
+	if !ValidName(n.Name) {
+		return Repository{}, invalid("repositoryName", "must satisfy regular expression '(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*'")
+	}
+	mutability, err := n.Mutability.normalise()
+	if err != nil {
+		return Repository{}, err
+	}
+	encryption, key, err := normaliseEncryption(s, n.Encryption, n.KMSKey)
+	if err != nil {
+		return Repository{}, err
+	}
+	if err := checkResourceTags(n.Tags); err != nil {
+		return Repository{}, err
+	}
+	repo := meta.Repository{
+		Scope: s, Name: n.Name, CreatedAt: r.now(), Mutability: mutability.Mode, MutabilityFilters: mutability.Filters,
+		ScanOnPush: n.ScanOnPush, Encryption: encryption, KMSKey: key,
+	}
+	err = r.db.Update(ctx, func(tx *meta.Tx) error {
+		err := tx.InsertRepository(&repo)
+		if errors.Is(err, meta.ErrExists) {
+			return refuse(RepositoryAlreadyExists,
+				"The repository with name '%s' already exists in the registry with id '%s'", n.Name, s.Account)
+		}
+		if err != nil {
+			return err
+		}
+		return putResourceTags(tx, repo.ID, n.Tags)
+	})
+	return r.describe(repo), err
+}
+
+// normaliseEncryption settles the encryption settings of a new repository. A
+// key is returned as a full ARN whatever form it was given in; KMS without a
+// key means the account's default key (API_EncryptionConfiguration).
+func normaliseEncryption(s meta.Scope, kind, key string) (string, string, error) {
+	switch kind {
+	case "", "AES256":
+		if key != "" {
+			return "", "", invalid("encryptionConfiguration", "KMS key can't be set when encryption type is AES256")
+		}
+		return "AES256", "", nil
+	case "KMS", "KMS_DSSE":
+		arn := fmt.Sprintf("arn:%s:kms:%s:%s:", partition(s.Region), s.Region, s.Account)
+		switch {
+		case key == "":
+			key = arn + "alias/aws/ecr"
+		case strings.HasPrefix(key, "alias/"):
+			key = arn + key
+		case !strings.HasPrefix(key, "arn:"):
+			key = arn + "key/" + key
+		}
+		return kind, key, nil
+	default:
+		return "", "", invalid("encryptionConfiguration.encryptionType", "Member must satisfy enum value set: [KMS, AES256, KMS_DSSE]")
+	}
+}
+
+// DescribeRepositories lists repositories: those named, in that order, or up
+// to limit in name order after the cursor. next is empty on the last page.
+func (r *Registry) DescribeRepositories(ctx context.Context, s meta.Scope, names []string, cursor string, limit int) (out []Repository, next string, err error) {
+	after, err := r.openNameCursor("repositories", s, cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	out = []Repository{}
+	err = r.db.View(ctx, func(tx *meta.Tx) error {
+		for _, name := range names {
+			repo, err := findRepository(tx, s, name)
+			if err != nil {
+				return err
+			}
+			out = append(out, r.describe(repo))
+		}
+		if len(names) > 0 {
+			return nil
+		}
+		page, err := tx.Repositories(s, after, limit+1)
+		if err != nil {
+			return err
+		}
+		if len(page) > limit {
+			page = page[:limit]
+			if next, err = r.sealNameCursor("repositories", s, page[limit-1].Name); err != nil {
+				return err
+			}
+		}
+		for _, repo := range page {
+			out = append(out, r.describe(repo))
+		}
+		return nil
+	})
+	return out, next, err
+}
+
+// RepositoryNames lists up to limit names in lexical order after the one given;
+// more says that others follow.
+func (r *Registry) RepositoryNames(ctx context.Context, s meta.Scope, after string, limit int) (names []string, more bool, err error) {
+	names = []string{}
+	err = r.db.View(ctx, func(tx *meta.Tx) error {
+		page, err := tx.Repositories(s, after, limit+1)
+		if len(page) > limit {
+			page, more = page[:limit], true
+		}
+		for _, repo := range page {
+			names = append(names, repo.Name)
+		}
+		return err
+	})
+	return names, more, err
+}
+
+// Repository finds one repository.
+func (r *Registry) Repository(ctx context.Context, s meta.Scope, name string) (out Repository, err error) {
+	err = r.view(ctx, s, name, func(_ *meta.Tx, repo meta.Repository) error {
+		out = r.describe(repo)
+		return nil
+	})
+	return out, err
+}
+
+// DeleteRepository removes a repository. One with images goes only by force.
+func (r *Registry) DeleteRepository(ctx context.Context, s meta.Scope, name string, force bool) (out Repository, err error) {
+	err = r.update(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		out = r.describe(repo)
+		full, err := tx.HasImages(repo.ID)
+		if err != nil {
+			return err
+		}
+		if full && !force {
+			return refuse(RepositoryNotEmpty, "The repository with name '%s' in registry with id '%s' cannot be deleted because it still contains images", name, s.Account)
+		}
+		return tx.DeleteRepository(repo.ID)
+	})
+	return out, err
+}
+
+// SetScanOnPush sets whether images are scanned when they are pushed.
+func (r *Registry) SetScanOnPush(ctx context.Context, s meta.Scope, name string, on bool) (Repository, error) {
+	return r.save(ctx, s, name, func(repo *meta.Repository) error {
+		repo.ScanOnPush = on
+		return nil
+	})
+}
+
+// save changes the settings of a repository.
+func (r *Registry) save(ctx context.Context, s meta.Scope, name string, change func(*meta.Repository) error) (out Repository, err error) {
+	err = r.update(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		if err := change(&repo); err != nil {
+			return err
+		}
+		out = r.describe(repo)
+		return tx.SaveRepository(repo)
+	})
+	return out, err
+}
+
+// ResourceTags lists the resource tags of a repository in key order.
+func (r *Registry) ResourceTags(ctx context.Context, s meta.Scope, name string) (out []meta.ResourceTag, err error) {
+	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		out, err = tx.ResourceTags(repo.ID)
+		return err
+	})
+	return out, err
+}
+
+// TagResource adds resource tags or replaces those with the same keys.
+func (r *Registry) TagResource(ctx context.Context, s meta.Scope, name string, tags []meta.ResourceTag) error {
+	if err := checkResourceTags(tags); err != nil {
+		return err
+	}
+	return r.update(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		return putResourceTags(tx, repo.ID, tags)
+	})
+}
+
+// UntagResource removes resource tags; keys that are not there are no error.
+func (r *Registry) UntagResource(ctx context.Context, s meta.Scope, name string, keys []string) error {
+	return r.update(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		for _, k := range keys {
+			if err := tx.DeleteResourceTag(repo.ID, k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func putResourceTags(tx *meta.Tx, repositoryID int64, tags []meta.ResourceTag) error {
+	for _, t := range tags {
+		if err := tx.PutResourceTag(repositoryID, t); err != nil {
+			return err
+		}
+	}
+	all, err := tx.ResourceTags(repositoryID)
+	if err == nil && len(all) > maxResourceTags {
+		return refuse(TooManyTags, "The repository would have %d tags, more than the limit of %d", len(all), maxResourceTags)
+	}
+	return err
+}
+
+// checkResourceTags applies AWS's rules for tags (Tagging AWS resources, "Tag
+// naming limits and requirements").
+func checkResourceTags(tags []meta.ResourceTag) error {
+	seen := map[string]bool{}
+	for _, t := range tags {
+		switch n := utf8.RuneCountInString(t.Key); {
+		case n == 0 || n > maxResourceTagKey:
+			return refuse(InvalidTagParameter, "Tag key '%s' must have 1 to %d characters", t.Key, maxResourceTagKey)
+		case utf8.RuneCountInString(t.Value) > maxResourceTagValue:
+			return refuse(InvalidTagParameter, "The value of tag '%s' must have at most %d characters", t.Key, maxResourceTagValue)
+		case strings.HasPrefix(strings.ToLower(t.Key), "aws:"):
+			return refuse(InvalidTagParameter, "Tag key '%s' must not start with the reserved prefix 'aws:'", t.Key)
+		case seen[t.Key]:
+			return refuse(InvalidTagParameter, "Tag key '%s' is given more than once", t.Key)
+		}
+		seen[t.Key] = true
+	}
+	return nil
+}

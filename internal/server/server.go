@@ -1,0 +1,255 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"berth/internal/access"
+	"berth/internal/access/sigv4"
+	"berth/internal/access/token"
+	"berth/internal/blob/file"
+	"berth/internal/ecrapi"
+	"berth/internal/iam"
+	"berth/internal/iamapi"
+	"berth/internal/meta"
+	"berth/internal/meta/sqlite"
+	"berth/internal/ociapi"
+	"berth/internal/registry"
+)
+
+// Server is a registry ready to serve.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	names    naming
+	lock     *dirLock
+	db       *meta.DB
+	registry *registry.Registry
+	listener net.Listener
+	http     *http.Server
+	root     iam.Credentials
+}
+
+// Limits on connections. Bodies and answers may take as long as they need,
+// provided that they keep moving (stall.go).
+const (
+	headerTimeout  = 20 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 64 << 10
+	drainTimeout   = 20 * time.Second
+)
+
+// New opens the stores, makes every part and starts to listen. On an error
+// nothing stays open.
+func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *Server, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if s.lock, err = lockDir(cfg.Data); err != nil {
+		return nil, err
+	}
+	if s.listener, err = listen(cfg); err != nil {
+		return nil, err
+	}
+	if s.db, err = sqlite.Open(ctx, filepath.Join(cfg.Data, "meta.db")); err != nil {
+		return nil, err
+	}
+	home, err := s.openHome(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.names = newNaming(cfg, home, s.listener.Addr())
+	handler, err := s.build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.http = &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	return s, s.writeCredentials()
+}
+
+// build makes the domain and the doors.
+func (s *Server) build(ctx context.Context) (http.Handler, error) {
+	blobs, err := file.Open(s.cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := s.openTokens(ctx)
+	if err != nil {
+		return nil, err
+	}
+	users := iam.New(s.db, tokens, time.Now)
+	if s.root, err = users.EnsureRoot(ctx, s.names.home.Account, s.cfg.Root); err != nil {
+		return nil, err
+	}
+	s.registry = registry.New(registry.Options{
+		DB: s.db, Blobs: blobs, Sealer: tokens, Log: s.log, Now: time.Now, Host: s.names.hostOf,
+	})
+	authorize := access.Rules{Identity: access.AccountRoot{}}
+	verifier := sigv4.New(users, time.Now, sigv4.Options{})
+	ecrDoor, err := ecrapi.New(ecrapi.Options{
+		Registry: s.registry, Authenticate: verifier.ForService("ecr"), Authorize: authorize, Tokens: tokens,
+		Log: s.log, Endpoint: s.names.endpoint,
+	})
+	if err != nil {
+		return nil, err
+	}
+	ociDoor, err := ociapi.New(ociapi.Options{
+		Registry: s.registry, Authenticate: users, Authorize: authorize, Log: s.log,
+		Scope: s.names.scopeOf, Endpoint: s.names.endpoint,
+	})
+	if err != nil {
+		return nil, err
+	}
+	iamDoor := iamapi.New(iamapi.Options{
+		Authorize: authorize, Users: users, Log: s.log,
+		Verify: func(service string, r *http.Request, body []byte) (sigv4.Identity, error) {
+			return verifier.ForService(service).Verify(r, body)
+		},
+	})
+	return s.handler(doors{ecr: ecrDoor, oci: ociDoor, iam: iamDoor}), nil
+}
+
+// openHome finds the home registry. The data directory keeps the one it was
+// made with: a shell with another AWS_REGION must not seem to lose everything.
+func (s *Server) openHome(ctx context.Context) (meta.Scope, error) {
+	first, err := json.Marshal(s.cfg.firstHome())
+	if err != nil {
+		return meta.Scope{}, err
+	}
+	var stored []byte
+	err = s.db.Update(ctx, func(tx *meta.Tx) (err error) {
+		stored, err = tx.EnsureSetting("home", first)
+		return err
+	})
+	if err != nil {
+		return meta.Scope{}, err
+	}
+	var home meta.Scope
+	if err := json.Unmarshal(stored, &home); err != nil {
+		return meta.Scope{}, fmt.Errorf("read the home registry of the data directory %s: %w", s.cfg.Data, err)
+	}
+	if s.cfg.Account != "" {
+		home.Account = s.cfg.Account
+	}
+	if s.cfg.Region != "" {
+		home.Region = s.cfg.Region
+	}
+	return home, nil
+}
+
+// openTokens makes the issuer of tokens on the installation's signing key.
+func (s *Server) openTokens(ctx context.Context) (*token.Issuer, error) {
+	fresh := make([]byte, token.KeySize)
+	_, _ = rand.Read(fresh) // never fails (crypto/rand)
+	var key []byte
+	err := s.db.Update(ctx, func(tx *meta.Tx) (err error) {
+		key, err = tx.EnsureSetting("token-key", fresh)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return token.New(key, time.Now)
+}
+
+func listen(cfg Config) (net.Listener, error) {
+	l, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s (%w): stop what uses the port or choose another with --listen", cfg.Listen, cause(err))
+	}
+	if cfg.TLSCert == "" {
+		return l, nil
+	}
+	cert, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("load the TLS certificate %s and key %s: %w", cfg.TLSCert, cfg.TLSKey, err), l.Close())
+	}
+	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), nil
+}
+
+// cause is the system's own words for a network error.
+func cause(err error) error {
+	var sys *os.SyscallError
+	if errors.As(err, &sys) {
+		return sys.Err
+	}
+	return err
+}
+
+// Endpoint is the base URL of every API.
+func (s *Server) Endpoint() string {
+	return s.names.scheme + "://" + listenHost(s.cfg.Listen, s.listener.Addr())
+}
+
+// Region is the home region.
+func (s *Server) Region() string { return s.names.home.Region }
+
+// Root is the key of the home account's root user.
+func (s *Server) Root() iam.Credentials { return s.root }
+
+// Run serves until ctx ends, then finishes running requests (for a bounded
+// time), records what is pending and closes everything.
+func (s *Server) Run(ctx context.Context) error {
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	idle := make(chan struct{})
+	go func() {
+		defer close(idle)
+		s.registry.Run(background)
+	}()
+	served := make(chan error, 1)
+	go func() { served <- s.http.Serve(s.listener) }()
+
+	var err error
+	select {
+	case err = <-served:
+		err = fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+		err = s.http.Shutdown(drain)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = s.http.Close() // clients that hold on are cut off; their uploads can be continued
+		}
+	}
+	stopBackground()
+	<-idle
+	return errors.Join(err, s.close())
+}
+
+// Close ends a server that was never run.
+func (s *Server) Close() error { return s.close() }
+
+func (s *Server) close() error {
+	var errs []error
+	if s.listener != nil {
+		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.release())
+	}
+	return errors.Join(errs...)
+}

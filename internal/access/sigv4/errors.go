@@ -15,6 +15,10 @@ import (
 // The HTTP status of the JSON names is 400, which published ECR, DynamoDB and
 // EMR output confirms (the common-errors page says 403; the services answer
 // 400). The Query names carry 403, except IncompleteSignature with 400.
+//
+// Not confirmed for ECR are the texts on presigned queries (S3's words), on
+// unsigned X-Amz-* headers (S3's words) and on the end of a presigned link (the
+// header form's words); those on our own bounds are ours.
 type Error struct {
 	// Code is the exception of the JSON protocols, "InvalidSignatureException".
 	Code string

@@ -139,7 +139,7 @@ func parseQuery(params []param) (*authorization, *Error) {
 		return nil, incomplete("Unsupported AWS 'algorithm': '%s'. ", clip(got))
 	}
 	missing := ""
-	for _, name := range []string{qCredential, qSignature, qSignedHeaders, qDate, qExpires} {
+	for _, name := range []string{qCredential, qSignature, qSignedHeaders, qDate} {
 		if values[name] == "" {
 			missing += "AWS query-string parameters must include '" + name + "'. "
 		}
@@ -156,23 +156,35 @@ func parseQuery(params []param) (*authorization, *Error) {
 	if len(a.securityToken) > maxSecurityToken {
 		return nil, unrecognizedClient()
 	}
-	signedAt, err := time.Parse(isoBasic, values[qDate])
-	if err != nil {
-		return nil, incomplete("Date must be in ISO-8601 'basic format'. Got '%s'. See http://en.wikipedia.org/wiki/ISO_8601",
-			clip(values[qDate]))
+	if a.signedAt, aerr = parseBasic(values[qDate]); aerr != nil {
+		return nil, aerr
 	}
-	a.signedAt = signedAt
-	seconds, err := strconv.ParseInt(values[qExpires], 10, 64)
+	if a.expires, aerr = parseExpires(values[qExpires], a.service); aerr != nil {
+		return nil, aerr
+	}
+	return a, nil
+}
+
+// parseExpires reads X-Amz-Expires. S3 demands it; a link for any other service
+// may leave it out, as SDKs do for STS, and then lives as long as a signed
+// header would.
+func parseExpires(value, service string) (time.Duration, *Error) {
+	if value == "" {
+		if service == serviceS3 {
+			return 0, incomplete("AWS query-string parameters must include 'X-Amz-Expires'. Re-examine the query-string parameters.")
+		}
+		return maxSkew, nil
+	}
+	seconds, err := strconv.ParseInt(value, 10, 64)
 	switch {
 	case err != nil:
-		return nil, incomplete("X-Amz-Expires should be a number")
+		return 0, incomplete("X-Amz-Expires should be a number")
 	case seconds < 0:
-		return nil, incomplete("X-Amz-Expires must be non-negative")
+		return 0, incomplete("X-Amz-Expires must be non-negative")
 	case seconds > int64(MaxPresign/time.Second):
-		return nil, incomplete("X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds")
+		return 0, incomplete("X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds")
 	}
-	a.expires = time.Duration(seconds) * time.Second
-	return a, nil
+	return time.Duration(seconds) * time.Second, nil
 }
 
 // assemble checks the three parameters both forms share.
@@ -237,8 +249,14 @@ func requestDate(h http.Header, authorizationHeader string) (time.Time, *Error) 
 			return t.UTC(), nil
 		}
 	}
+	return parseBasic(value)
+}
+
+// parseBasic reads a date of exactly the form 20060102T150405Z; time.Parse alone
+// would let fractions of a second pass.
+func parseBasic(value string) (time.Time, *Error) {
 	t, err := time.Parse(isoBasic, value)
-	if err != nil {
+	if err != nil || len(value) != len(isoBasic) {
 		return time.Time{}, incomplete("Date must be in ISO-8601 'basic format'. Got '%s'. See http://en.wikipedia.org/wiki/ISO_8601", clip(value))
 	}
 	return t, nil

@@ -84,6 +84,9 @@ func TestRefusals(t *testing.T) {
 		{name: "bad date", change: func(r *http.Request) { r.Header.Set("X-Amz-Date", "2026-01-01") },
 			code: "IncompleteSignatureException", queryCode: "IncompleteSignature",
 			text: "Date must be in ISO-8601 'basic format'. Got '2026-01-01'. See http://en.wikipedia.org/wiki/ISO_8601"},
+		{name: "date with fraction", change: func(r *http.Request) { r.Header.Set("X-Amz-Date", "20260101T000000.5Z") },
+			code: "IncompleteSignatureException", queryCode: "IncompleteSignature",
+			text: "Date must be in ISO-8601 'basic format'. Got '20260101T000000.5Z'. See http://en.wikipedia.org/wiki/ISO_8601"},
 		{name: "host not signed", change: replace("host;", ""),
 			code: "InvalidSignatureException", queryCode: "SignatureDoesNotMatch",
 			text: "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."},
@@ -279,8 +282,7 @@ func TestPresignedRefusals(t *testing.T) {
 		{"other algorithm", strings.Replace(base, "SHA256", "SHA1", 1), "", "Unsupported AWS 'algorithm': 'AWS4-HMAC-SHA1'. "},
 		{"missing parts", "X-Amz-Algorithm=AWS4-HMAC-SHA256", "", "AWS query-string parameters must include 'X-Amz-Credential'. " +
 			"AWS query-string parameters must include 'X-Amz-Signature'. AWS query-string parameters must include 'X-Amz-SignedHeaders'. " +
-			"AWS query-string parameters must include 'X-Amz-Date'. AWS query-string parameters must include 'X-Amz-Expires'. " +
-			"Re-examine the query-string parameters."},
+			"AWS query-string parameters must include 'X-Amz-Date'. Re-examine the query-string parameters."},
 		{"twice", base + "&X-Amz-Expires=600", "", "AWS query-string parameter 'X-Amz-Expires' must appear only once. Re-examine the query-string parameters."},
 		{"more than a week", strings.Replace(base, "Expires=60", "Expires=604801", 1), "",
 			"X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds"},
@@ -288,6 +290,11 @@ func TestPresignedRefusals(t *testing.T) {
 		{"no number", strings.Replace(base, "Expires=60", "Expires=1m", 1), "", "X-Amz-Expires should be a number"},
 		{"zero is over at once", strings.Replace(base, "Expires=60", "Expires=0", 1), "20260101T000000Z",
 			"Signature expired: 20260101T000000Z is now earlier than 20260101T000000Z (20260101T000000Z - 0 min.)"},
+		{"no lifetime means 15 minutes", strings.Replace(base, "&X-Amz-Expires=60", "", 1), "20260101T001459Z", mismatch().Message},
+		{"no lifetime, 15 minutes later", strings.Replace(base, "&X-Amz-Expires=60", "", 1), "20260101T001500Z",
+			"Signature expired: 20260101T000000Z is now earlier than 20260101T000000Z (20260101T001500Z - 15 min.)"},
+		{"no lifetime for s3", strings.Replace(strings.Replace(base, "&X-Amz-Expires=60", "", 1), "ecr", "s3", 1), "",
+			"AWS query-string parameters must include 'X-Amz-Expires'. Re-examine the query-string parameters."},
 		{"expired", base, "20260101T000100Z",
 			"Signature expired: 20260101T000000Z is now earlier than 20260101T000000Z (20260101T000100Z - 1 min.)"},
 		{"from the future", base, "20251231T230000Z",

@@ -73,8 +73,11 @@ func startDocker(t testing.TB, dockerd, docker, driver string) (string, error) {
 	if err := cmd.Start(); err != nil {
 		return "", errors.Join(err, log.Close(), os.RemoveAll(dir))
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := &exit{done: make(chan struct{})}
+	go func() {
+		defer close(ended.done)
+		ended.err = cmd.Wait()
+	}()
 	stop := func() error {
 		return errors.Join(stopDocker(cmd.Process.Pid, ended), log.Close(), unmountBelow(dir), os.RemoveAll(dir))
 	}
@@ -90,9 +93,14 @@ func startDocker(t testing.TB, dockerd, docker, driver string) (string, error) {
 	return host, nil
 }
 
-// awaitDocker returns when the daemon answers, has ended, or is not up in time. An end is put back into the channel
-// for stopDocker.
-func awaitDocker(ctx context.Context, docker, host string, ended chan error) error {
+// exit is the end of a process: err may be read once done is closed.
+type exit struct {
+	done chan struct{}
+	err  error
+}
+
+// awaitDocker returns when the daemon answers, has ended, or is not up in time.
+func awaitDocker(ctx context.Context, docker, host string, ended *exit) error {
 	ctx, cancel := context.WithTimeout(ctx, dockerStart)
 	defer cancel()
 	for {
@@ -101,9 +109,8 @@ func awaitDocker(ctx context.Context, docker, host string, ended chan error) err
 			return nil
 		}
 		select {
-		case err := <-ended:
-			ended <- err
-			return fmt.Errorf("dockerd ended by itself: %v", err)
+		case <-ended.done:
+			return fmt.Errorf("dockerd ended by itself: %w", ended.err)
 		case <-ctx.Done():
 			return fmt.Errorf("dockerd did not answer within %s", dockerStart)
 		case <-time.After(100 * time.Millisecond):
@@ -112,20 +119,20 @@ func awaitDocker(ctx context.Context, docker, host string, ended chan error) err
 }
 
 // stopDocker asks the daemon to end, which ends its containerd too, and kills the process group when it does not.
-func stopDocker(pid int, ended <-chan error) error {
-	// The process may be gone already; then the channel has its end.
+func stopDocker(pid int, ended *exit) error {
+	// The process may be gone already.
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err
 	}
 	select {
-	case <-ended:
+	case <-ended.done:
 		return nil
 	case <-time.After(20 * time.Second):
 	}
 	if err := syscall.Kill(-pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err
 	}
-	<-ended
+	<-ended.done
 	return errors.New("dockerd ignored SIGTERM for 20 s and was killed")
 }
 

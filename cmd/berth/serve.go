@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"berth/internal/server"
+)
+
+// serverFlags are the flags of the commands that run a registry.
+type serverFlags struct {
+	cfg       server.Config
+	logFormat string
+	logLevel  string
+}
+
+func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string) {
+	c := &f.cfg
+	flags.StringVar(&c.Listen, "listen", "127.0.0.1:5050", "address of every API; port 0 picks a free one")
+	flags.StringVar(&c.Data, "data", data, "data directory")
+	flags.StringVar(&c.Account, "account", "", "home account, 12 digits (default: what the data directory was made with, 000000000000)")
+	flags.StringVar(&c.Region, "region", "", "home region (default: what the data directory was made with, AWS_REGION or us-east-1)")
+	flags.StringVar(&c.Database, "database", "sqlite", "metadata store: sqlite, in the data directory")
+	flags.StringVar(&c.Blobs, "blobs", "file", "blob store: file, in the data directory")
+	flags.StringVar(&c.RegistryHost, "registry-host", "", "host in repository URIs; %a is the account, %r the region (default: from --listen)")
+	flags.StringVar(&c.TLSCert, "tls-cert", "", "TLS certificate, PEM file")
+	flags.StringVar(&c.TLSKey, "tls-key", "", "key of the TLS certificate, PEM file")
+	flags.BoolVar(&c.Insecure, "insecure", false, "allow plain HTTP on addresses other than loopback")
+	flags.StringVar(&c.Root.AccessKeyID, "root-access-key-id", "", "access key of the root user (default: made on the first start)")
+	flags.StringVar(&c.Root.SecretAccessKey, "root-secret-access-key", "", "its secret; better given as BERTH_ROOT_SECRET_ACCESS_KEY")
+	flags.StringVar(&f.logFormat, "log-format", "text", "format of the log: text or json")
+	flags.StringVar(&f.logLevel, "log-level", logLevel, "least level of the log: debug, info, warn or error")
+}
+
+// open starts to listen. The caller runs or closes the server.
+func (f *serverFlags) open(ctx context.Context, env *environment) (*server.Server, error) {
+	log, err := f.logger(env)
+	if err != nil {
+		return nil, err
+	}
+	f.cfg.Data = pathIn(env, f.cfg.Data)
+	f.cfg.FirstRegion = env.getenv("AWS_REGION")
+	if f.cfg.FirstRegion == "" {
+		f.cfg.FirstRegion = env.getenv("AWS_DEFAULT_REGION")
+	}
+	s, err := server.New(ctx, f.cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	_, err = fmt.Fprintf(env.stderr, "listening on %s\n", s.Endpoint())
+	return s, err
+}
+
+func (f *serverFlags) logger(env *environment) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return nil, &exitError{usageError, fmt.Errorf("log level %q is not debug, info, warn or error", f.logLevel)}
+	}
+	opt := &slog.HandlerOptions{Level: level}
+	switch f.logFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(env.stderr, opt)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(env.stderr, opt)), nil
+	default:
+		return nil, &exitError{usageError, fmt.Errorf("log format %q is not text or json", f.logFormat)}
+	}
+}
+
+// newServeCommand is `berth serve`: the registry alone.
+func newServeCommand(env *environment) *cobra.Command {
+	var flags serverFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the registry",
+		Long: `Runs the registry until it is interrupted. Prints "listening on URL" when it is ready, and leaves the root
+user's access key in the file credentials of the data directory.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := flags.open(cmd.Context(), env)
+			if err != nil {
+				return err
+			}
+			return s.Run(cmd.Context())
+		},
+	}
+	flags.register(cmd.Flags(), "/var/lib/berth", "info")
+	return cmd
+}

@@ -99,7 +99,7 @@ func (r *Root) Evaluate(facts Facts) (*Evaluated, error) {
 		instances, more := r.expand(c, ctx)
 		diags = append(diags, more...)
 		for _, inst := range instances {
-			if facts != (Facts{}) || !r.NeedsIdentity() {
+			if !more.HasErrors() && (facts != (Facts{}) || !r.NeedsIdentity()) {
 				diags = append(diags, inst.known()...)
 			}
 			result.Instances = append(result.Instances, inst.Instance)

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 )
@@ -73,11 +74,15 @@ func (r *Root) evalProvider(ctx *hcl.EvalContext) (Provider, hcl.Diagnostics) {
 	if r.provider == nil {
 		return p, nil
 	}
-	blocks, rest, diags := r.provider.Body.PartialContent(&hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
-		{Type: "default_tags"}, {Type: "endpoints"}, {Type: "ignore_tags"}, {Type: "assume_role"}, {Type: "assume_role_with_web_identity"},
-	}})
-	for _, b := range blocks.Blocks {
-		switch b.Type {
+	// JustAttributes complains about blocks even after they were taken out, so the syntax tree is read directly; the
+	// native syntax is the only one that gets here.
+	body, ok := r.provider.Body.(*hclsyntax.Body)
+	if !ok {
+		return p, hcl.Diagnostics{problem(r.provider.DefRange, "provider \"aws\" is not written in the native syntax of HCL")}
+	}
+	var diags hcl.Diagnostics
+	for _, syntax := range body.Blocks {
+		switch b := syntax.AsHCLBlock(); b.Type {
 		case "default_tags":
 			diags = append(diags, p.defaultTags(b, ctx)...)
 		case "endpoints":
@@ -86,8 +91,10 @@ func (r *Root) evalProvider(ctx *hcl.EvalContext) (Provider, hcl.Diagnostics) {
 			diags = append(diags, problem(b.DefRange, "%s of provider \"aws\" is not supported: use a profile of the AWS configuration that does it, or terraform", b.Type))
 		}
 	}
-	attrs, more := rest.JustAttributes()
-	diags = append(diags, more...)
+	attrs := hcl.Attributes{}
+	for name, attr := range body.Attributes {
+		attrs[name] = attr.AsHCLAttribute()
+	}
 	for _, attr := range sortedAttributes(attrs) {
 		target := p.field(attr.Name)
 		switch {

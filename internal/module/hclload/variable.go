@@ -115,7 +115,7 @@ func (v *variable) value(raw cty.Value, expr hcl.Expression, what string) (cty.V
 
 // conform checks raw against the type of the variable, fills in the defaults of optional attributes and converts.
 func (v *variable) conform(raw cty.Value, expr hcl.Expression, what string) (cty.Value, hcl.Diagnostics) {
-	if diags := unknownAttributes(raw, v.typ, nil, expr, what); diags.HasErrors() {
+	if diags := attributeProblems(raw, v.typ, nil, expr, what); diags.HasErrors() {
 		return cty.DynamicVal, diags
 	}
 	val := raw
@@ -181,9 +181,9 @@ func (v *variable) check(ctx *hcl.EvalContext, subject hcl.Range) hcl.Diagnostic
 	return diags
 }
 
-// unknownAttributes reports attributes of objects that the type does not have. Terraform drops them silently when it
-// converts, which turns a misspelt name into a default.
-func unknownAttributes(v cty.Value, want cty.Type, path cty.Path, expr hcl.Expression, what string) hcl.Diagnostics {
+// attributeProblems reports attributes of objects that the type does not have, and those that it needs. Terraform drops
+// the former silently when it converts, which turns a misspelt name into a default.
+func attributeProblems(v cty.Value, want cty.Type, path cty.Path, expr hcl.Expression, what string) hcl.Diagnostics {
 	if v == cty.NilVal || v.IsNull() || !v.IsKnown() || want == cty.DynamicPseudoType {
 		return nil
 	}
@@ -195,28 +195,29 @@ func unknownAttributes(v cty.Value, want cty.Type, path cty.Path, expr hcl.Expre
 		for name, elem := range sortedElements(v) {
 			sub := extend(path, cty.GetAttrStep{Name: name})
 			if _, ok := known[name]; !ok {
-				names := make([]string, 0, len(known))
-				for k := range known {
-					names = append(names, k)
-				}
-				hint := suggest(name, names)
+				hint := suggest(name, names(known))
 				if hint == "" {
-					hint = "; it knows " + listed(names)
+					hint = "; it knows " + listed(names(known))
 				}
 				diags = append(diags, problem(locateName(expr, sub), "%s%s has no attribute %q%s", what, pathText(path), name, hint))
 				continue
 			}
-			diags = append(diags, unknownAttributes(elem, known[name], sub, expr, what)...)
+			diags = append(diags, attributeProblems(elem, known[name], sub, expr, what)...)
+		}
+		for _, name := range names(known) {
+			if _, given := v.AsValueMap()[name]; !given && !want.AttributeOptional(name) {
+				diags = append(diags, problem(locate(expr, path), "%s%s needs the attribute %q", what, pathText(path), name))
+			}
 		}
 	case want.IsMapType() && (ty.IsObjectType() || ty.IsMapType()):
 		for name, elem := range sortedElements(v) {
 			sub := extend(path, cty.IndexStep{Key: cty.StringVal(name)})
-			diags = append(diags, unknownAttributes(elem, want.ElementType(), sub, expr, what)...)
+			diags = append(diags, attributeProblems(elem, want.ElementType(), sub, expr, what)...)
 		}
 	case (want.IsListType() || want.IsSetType()) && (ty.IsTupleType() || ty.IsListType() || ty.IsSetType()):
 		for i, elem := range v.AsValueSlice() {
 			sub := extend(path, cty.IndexStep{Key: cty.NumberIntVal(int64(i))})
-			diags = append(diags, unknownAttributes(elem, want.ElementType(), sub, expr, what)...)
+			diags = append(diags, attributeProblems(elem, want.ElementType(), sub, expr, what)...)
 		}
 	}
 	return diags

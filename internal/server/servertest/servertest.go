@@ -1,0 +1,152 @@
+// Package servertest starts real servers for tests: in this process, on a
+// loopback port of their own, with a data directory that goes with the test.
+package servertest
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+
+	"berth/internal/iam"
+	"berth/internal/server"
+)
+
+// Region is the home region of test servers.
+const Region = "us-east-1"
+
+// Server is a running server.
+type Server struct {
+	Endpoint string // http://127.0.0.1:port
+	Host     string // 127.0.0.1:port
+	Region   string
+	Account  string
+	Data     string
+	Root     iam.Credentials
+
+	t    testing.TB
+	stop func() error
+}
+
+// Start runs a server on a fresh data directory until the test ends.
+func Start(t testing.TB) *Server { return StartIn(t, t.TempDir()) }
+
+// StartIn runs a server on a data directory until the test ends or Stop.
+func StartIn(t testing.TB, data string) *Server {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	s, err := server.New(ctx, server.Config{
+		Listen: "127.0.0.1:0", Data: data, Region: Region, Database: "sqlite", Blobs: "file",
+	}, slog.New(slog.NewTextHandler(&testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	out := &Server{
+		Endpoint: s.Endpoint(), Host: strings.TrimPrefix(s.Endpoint(), "http://"), Region: Region,
+		Account: "000000000000", Data: data, Root: s.Root(), t: t,
+	}
+	stopped := false
+	out.stop = func() error {
+		if stopped {
+			return nil
+		}
+		stopped = true
+		cancel()
+		return <-done
+	}
+	t.Cleanup(out.Stop)
+	return out
+}
+
+// Stop ends the server as SIGTERM does.
+func (s *Server) Stop() {
+	s.t.Helper()
+	if err := s.stop(); err != nil {
+		s.t.Errorf("stop the server: %v", err)
+	}
+}
+
+// testLog shows the server's log with the test that caused it.
+type testLog struct{ t testing.TB }
+
+func (l *testLog) Write(p []byte) (int, error) {
+	l.t.Logf("server: %s", strings.TrimSpace(string(p)))
+	return len(p), nil
+}
+
+// Env is the environment with which AWS tools reach the server.
+func (s *Server) Env() []string {
+	return []string{
+		"AWS_ENDPOINT_URL=" + s.Endpoint, "AWS_REGION=" + s.Region, "AWS_DEFAULT_REGION=" + s.Region,
+		"AWS_ACCESS_KEY_ID=" + s.Root.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + s.Root.SecretAccessKey,
+		"AWS_EC2_METADATA_DISABLED=true",
+	}
+}
+
+// ECR is AWS's own client for the server, signing as the root user.
+func (s *Server) ECR() *ecr.Client {
+	return ecr.New(ecr.Options{
+		BaseEndpoint: aws.String(s.Endpoint), Region: s.Region, RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider(s.Root.AccessKeyID, s.Root.SecretAccessKey, ""),
+	})
+}
+
+// CreateRepositories makes repositories with default settings.
+func (s *Server) CreateRepositories(names ...string) {
+	s.t.Helper()
+	for _, n := range names {
+		if _, err := s.ECR().CreateRepository(context.Background(), &ecr.CreateRepositoryInput{RepositoryName: aws.String(n)}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// Login is a user name and password for the registry, good for 12 hours.
+func (s *Server) Login() (user, password string) {
+	s.t.Helper()
+	out, err := s.ECR().GetAuthorizationToken(context.Background(), &ecr.GetAuthorizationTokenInput{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r := http.Request{Header: http.Header{"Authorization": {"Basic " + *out.AuthorizationData[0].AuthorizationToken}}}
+	user, password, ok := r.BasicAuth()
+	if !ok {
+		s.t.Fatal("the authorization token is not that of Basic authentication")
+	}
+	return user, password
+}
+
+// Do sends one request of the Distribution API with a login, and returns the
+// answer with its whole body. Headers come in pairs.
+func (s *Server) Do(method, path string, body io.Reader, headers ...string) (*http.Response, []byte) {
+	s.t.Helper()
+	req, err := http.NewRequest(method, s.Endpoint+path, body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.SetBasicAuth(s.Login())
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	return resp, b
+}

@@ -10,9 +10,11 @@ import (
 )
 
 func putImage(d *Door, ctx context.Context, c call, in *ecr.PutImageInput) (any, error) {
-	p, err := d.Registry.PutImage(ctx, c.scope, in.RepositoryName, registry.Push{
-		MediaType: in.ImageManifestMediaType, Body: []byte(in.ImageManifest), Tag: in.ImageTag, Digest: digest.Digest(in.ImageDigest),
-	})
+	push := registry.Push{MediaType: in.ImageManifestMediaType, Body: []byte(in.ImageManifest), Digest: digest.Digest(in.ImageDigest)}
+	if in.ImageTag != "" {
+		push.Tags = []string{in.ImageTag}
+	}
+	p, err := d.Registry.PutImage(ctx, c.scope, in.RepositoryName, push)
 	if err != nil {
 		return nil, err
 	}

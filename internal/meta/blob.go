@@ -54,6 +54,13 @@ func (tx *Tx) Member(repositoryID int64, digest string) (Member, error) {
 		WHERE r.repository_id = $1 AND r.digest = $2`, repositoryID, digest)
 }
 
+// RepositoriesWith names up to limit repositories of a registry that hold a digest.
+func (tx *Tx) RepositoriesWith(s Scope, digest string, limit int) ([]string, error) {
+	return list(tx, scanString, `SELECT n.name FROM blobs b
+		JOIN repository_blobs r ON r.blob_id = b.id JOIN repositories n ON n.id = r.repository_id
+		WHERE b.digest = $3 AND n.account = $1 AND n.region = $2 ORDER BY n.name LIMIT $4`, s.Account, s.Region, digest, limit)
+}
+
 // AddMember makes a blob part of a repository and renews its lease.
 func (tx *Tx) AddMember(repositoryID int64, b Blob, at time.Time) error {
 	return tx.exec(`INSERT INTO repository_blobs (repository_id, digest, blob_id, leased_at) VALUES ($1, $2, $3, $4)

@@ -96,16 +96,30 @@ func (d *Door) mount(w http.ResponseWriter, r *request, mount, from string) (don
 	if err != nil {
 		return false, err
 	}
-	if !registry.ValidName(from) || d.authorize(r, "GetDownloadUrlForLayer", from) != nil {
-		return false, nil
+	sources := []string{from}
+	if from == "" { // the client does not know where the blob is (distribution-spec, "Mounting a blob": automatic discovery)
+		if sources, err = d.Registry.MountSources(r.Context(), r.scope, dg, maxMountSources); err != nil {
+			return false, err
+		}
 	}
-	info, mounted, err := d.Registry.MountBlob(r.Context(), r.scope, r.name, from, dg)
-	if err != nil || !mounted {
-		return false, err
+	for _, source := range sources {
+		if !registry.ValidName(source) || d.authorize(r, "GetDownloadUrlForLayer", source) != nil {
+			continue
+		}
+		info, mounted, err := d.Registry.MountBlob(r.Context(), r.scope, r.name, source, dg)
+		if err != nil {
+			return false, err
+		}
+		if mounted {
+			created(w, blobPath(r.name, info.Digest), info.Digest)
+			return true, nil
+		}
 	}
-	created(w, blobPath(r.name, info.Digest), info.Digest)
-	return true, nil
+	return false, nil
 }
+
+// maxMountSources bounds how many repositories are tried for a mount without a source.
+const maxMountSources = 10
 
 func (d *Door) putWhole(w http.ResponseWriter, r *request, whole string) error {
 	dg, err := parseDigest(whole)

@@ -50,7 +50,12 @@ func putManifest(d *Door, w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	push := registry.Push{MediaType: r.Header.Get("Content-Type"), Body: body, Tag: ref.Tag, Digest: digest.Digest(ref.Digest)}
+	push := registry.Push{MediaType: r.Header.Get("Content-Type"), Body: body, Digest: digest.Digest(ref.Digest)}
+	if ref.Tag != "" {
+		push.Tags = []string{ref.Tag}
+	} else if push.Tags, err = tagParameters(r); err != nil {
+		return err
+	}
 	p, err := d.Registry.PutImage(r.Context(), r.scope, r.name, push)
 	if err != nil && !registry.Is(err, registry.ImageAlreadyExists) { // pushing again changes nothing and is fine
 		return err
@@ -58,8 +63,31 @@ func putManifest(d *Door, w http.ResponseWriter, r *request) error {
 	if p.Subject != "" {
 		w.Header().Set("OCI-Subject", p.Subject)
 	}
+	if ref.Tag == "" {
+		for _, tag := range push.Tags {
+			w.Header().Add("OCI-Tag", tag)
+		}
+	}
 	created(w, "/v2/"+r.name+"/manifests/"+p.Digest.String(), p.Digest)
 	return nil
+}
+
+// maxTagParameters bounds how many tags one push by digest may set.
+const maxTagParameters = 100
+
+// tagParameters are the tags that a push by digest sets at once
+// (distribution-spec, "Pushing Manifests", tag parameters).
+func tagParameters(r *request) ([]string, error) {
+	tags := r.URL.Query()["tag"]
+	if len(tags) > maxTagParameters {
+		return nil, &wireError{http.StatusRequestURITooLong, "TAG_INVALID", "The request sets more than the limit of 100 tags"}
+	}
+	for _, tag := range tags {
+		if !registry.ValidTag(tag) {
+			return nil, invalidTag()
+		}
+	}
+	return tags, nil
 }
 
 func readManifest(w http.ResponseWriter, r *request) ([]byte, error) {

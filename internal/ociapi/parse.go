@@ -93,8 +93,12 @@ func parseReference(s string) (registry.ImageRef, error) {
 		return registry.ImageRef{Digest: d.String()}, err
 	}
 	if !registry.ValidTag(s) {
-		return registry.ImageRef{}, &wireError{status: 400, code: "TAG_INVALID",
-			message: "Invalid parameter at 'imageTag' failed to satisfy constraint: 'must satisfy regular expression '[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}''"}
+		return registry.ImageRef{}, invalidTag()
 	}
 	return registry.ImageRef{Tag: s}, nil
+}
+
+func invalidTag() error {
+	return &wireError{status: 400, code: "TAG_INVALID",
+		message: "Invalid parameter at 'imageTag' failed to satisfy constraint: 'must satisfy regular expression '[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}''"}
 }

@@ -280,6 +280,15 @@ func (r *Registry) MountBlob(ctx context.Context, s meta.Scope, name, from strin
 	return info, mounted && err == nil, err
 }
 
+// MountSources names up to limit repositories of the registry that hold a blob.
+func (r *Registry) MountSources(ctx context.Context, s meta.Scope, d digest.Digest, limit int) (names []string, err error) {
+	err = r.db.View(ctx, func(tx *meta.Tx) error {
+		names, err = tx.RepositoriesWith(s, d.String(), limit)
+		return err
+	})
+	return names, err
+}
+
 // TicketLifetime is how long a download ticket is good for.
 const TicketLifetime = time.Hour
 

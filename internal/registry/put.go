@@ -19,7 +19,7 @@ const maxTagsPerImage = 1000
 type Push struct {
 	MediaType string // declared by the client; empty: the document's own
 	Body      []byte
-	Tag       string        // empty: by digest only
+	Tags      []string      // none: by digest only
 	Digest    digest.Digest // claimed by the client; empty: none
 }
 
@@ -38,12 +38,14 @@ type Pushed struct {
 
 // PutImage stores a manifest, names it, or both, as PutImage of the ECR API
 // does. What the manifest lists must be in the repository. Whether the tag may
-// move is decided in the transaction that moves it. When the manifest and its
-// tag were there already the refusal is ImageAlreadyExists, and Pushed is still
-// filled in.
+// move is decided in the transaction that moves it. When the manifest and all
+// its tags were there already the refusal is ImageAlreadyExists, and Pushed is
+// still filled in.
 func (r *Registry) PutImage(ctx context.Context, s meta.Scope, name string, p Push) (Pushed, error) {
-	if p.Tag != "" && !ValidTag(p.Tag) {
-		return Pushed{}, invalid("imageTag", "must satisfy regular expression '[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}'")
+	for _, tag := range p.Tags {
+		if !ValidTag(tag) {
+			return Pushed{}, invalid("imageTag", "must satisfy regular expression '[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}'")
+		}
 	}
 	if len(p.Body) > manifest.MaxSize {
 		e := invalid("imageManifest", "Member must have length less than or equal to 4194304")
@@ -92,22 +94,28 @@ func (r *Registry) putImage(tx *meta.Tx, repo meta.Repository, p Push, m *manife
 	if err != nil && !isNew {
 		return err
 	}
-	if err := checkTag(tx, repo, p.Tag, out.Digest.String()); err != nil {
-		return err
+	var moves []string // tags that do not name the digest yet
+	for _, tag := range p.Tags {
+		same, err := checkTag(tx, repo, tag, out.Digest.String())
+		if err != nil {
+			return err
+		}
+		if !same {
+			moves = append(moves, tag)
+		}
 	}
-	if p.Tag == "" && !isNew {
-		return imageAlreadyExists(repo, out.Digest.String(), "")
+	if !isNew && len(moves) == 0 {
+		return imageAlreadyExists(repo, out.Digest.String(), p.Tags)
 	}
 	if isNew {
 		if img, err = insertImage(tx, repo, p, m, out, now); err != nil {
 			return err
 		}
 	}
-	if p.Tag == "" {
-		return nil
-	}
-	if err := tx.PutTag(repo.ID, p.Tag, img.ID, now); err != nil {
-		return err
+	for _, tag := range moves {
+		if err := tx.PutTag(repo.ID, tag, img.ID, now); err != nil {
+			return err
+		}
 	}
 	n, err := tx.CountTags(img.ID)
 	if err == nil && n > maxTagsPerImage {
@@ -117,30 +125,27 @@ func (r *Registry) putImage(tx *meta.Tx, repo meta.Repository, p Push, m *manife
 	return err
 }
 
-// checkTag decides whether the tag may name the digest from now on. ECR refuses
-// to write an immutable tag again even with the digest it has.
-func checkTag(tx *meta.Tx, repo meta.Repository, tag, digest string) error {
-	if tag == "" {
-		return nil
-	}
+// checkTag decides whether the tag may name the digest from now on, and says
+// whether it does already. ECR refuses to write an immutable tag again even
+// with the digest it has.
+func checkTag(tx *meta.Tx, repo meta.Repository, tag, digest string) (same bool, err error) {
 	now, err := tx.ImageByTag(repo.ID, tag)
 	switch {
 	case errors.Is(err, meta.ErrNotFound):
-		return nil
+		return false, nil
 	case err != nil:
-		return err
+		return false, err
 	case !mayMove(repo, tag):
-		return refuse(ImageTagAlreadyExists,
+		return false, refuse(ImageTagAlreadyExists,
 			"The image tag '%s' already exists in the '%s' repository and cannot be overwritten because the tag is immutable.", tag, repo.Name)
-	case now.Digest == digest:
-		return imageAlreadyExists(repo, digest, tag)
 	}
-	return nil
+	return now.Digest == digest, nil
 }
 
-func imageAlreadyExists(repo meta.Repository, digest, tag string) error {
-	if tag == "" {
-		tag = "null"
+func imageAlreadyExists(repo meta.Repository, digest string, tags []string) error {
+	tag := "null"
+	if len(tags) > 0 {
+		tag = tags[0]
 	}
 	return refuse(ImageAlreadyExists, "Image with digest '%s' and tag '%s' already exists in the repository with name '%s' in registry with id '%s'",
 		digest, tag, repo.Name, repo.Scope.Account)

@@ -81,7 +81,7 @@ CREATE TABLE blobs (
     digest     TEXT NOT NULL,
     size       INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
-    UNIQUE (domain, digest)
+    UNIQUE (digest, domain)
 );
 
 -- Membership: a repository serves a blob only through its own row.

@@ -65,8 +65,9 @@ const (
 
 // printer writes into memory, where writing cannot fail.
 type printer struct {
-	out   bytes.Buffer
-	color bool
+	out    bytes.Buffer
+	color  bool
+	inJSON bool // inside a JSON document, where what is removed does not become null
 }
 
 func (t *printer) line(format string, args ...any) {
@@ -290,7 +291,7 @@ func (t *printer) entry(indent int, e entry, width int) {
 		head += e.label + spaces(width-utf8.RuneCountInString(e.label)) + " = "
 	}
 	tail := ""
-	if e.action() == plan.Delete {
+	if e.action() == plan.Delete && !t.inJSON {
 		tail = " -> null"
 	}
 	if e.forces {
@@ -305,7 +306,9 @@ func (t *printer) entry(indent int, e entry, width int) {
 		t.line("%s%s -> (known after apply)%s", head, scalar(e.before), tail)
 	case (beforeJSON || e.before == nil) && (afterJSON || e.after == nil):
 		t.line("%sjsonencode(", head)
+		t.inJSON = true
 		t.nested(indent+4, spaces(indent+6), "", before.value, after.value)
+		t.inJSON = false
 		t.line("%s)%s", spaces(indent+2), tail)
 	case composite(e.before, e.after):
 		t.nested(indent, head, tail, e.before, e.after)

@@ -63,24 +63,46 @@ func TestTerraformMessagesNameTheKey(t *testing.T) {
 				"none"      = null
 				"Bad/UPPER" = {}
 				"b"         = {}
+				"/app"      = {}
+				"app/"      = {}
+				"../app"    = {}
+				"my--app"   = {}
+				"app:1"     = {}
+				(join("", [for i in range(257) : "x"])) = {}
 				"lower"     = { image_tag_mutability = "immutable" }
-				"zero"      = { max_image_count = 0 }
-				"half"      = { untagged_days = 0.5 }
-				"list"      = { repository_policy = "[]" }
+				"n0"        = { max_image_count = 0 }
+				"n1"        = { max_image_count = 1 }
+				"n1-5"      = { max_image_count = 1.5 }
+				"nm1"       = { max_image_count = -1 }
+				"d0"        = { untagged_days = 0 }
+				"d0-5"      = { untagged_days = 0.5 }
+				"d1"        = { untagged_days = 1 }
+				"dm1"       = { untagged_days = -1 }
+				"p-broken"  = { repository_policy = "{" }
+				"p-empty"   = { repository_policy = "" }
+				"p-hollow"  = { repository_policy = "{}" }
+				"p-list"    = { repository_policy = "[]" }
+				"p-null"    = { repository_policy = "null" }
+				"p-object"  = { repository_policy = "{\"Version\":\"2012-10-17\"}" }
 				"good"      = {}
 			}`,
 			[]string{
 				`null is not a repository, write {} for the defaults: "none".`,
-				`joined by single '.', '_', '-' or '/'. Rename: "Bad/UPPER", "b".`,
+				`joined by single '.', '_', '-' or '/'. Rename: "../app", "/app", "Bad/UPPER", "app/", "app:1", "b", "my--app", "` + strings.Repeat("x", 257) + `".`,
 				`image_tag_mutability is "MUTABLE" or "IMMUTABLE" (upper case). Correct: "lower" ("immutable").`,
-				`max_image_count is a whole number, 1 or more. Correct: "zero" (0).`,
-				`untagged_days is a whole number of days, 1 or more. Correct: "half" (0.5).`,
-				`repository_policy is null or a JSON policy object, best written with jsonencode({ … }). Correct: "list".`,
+				`max_image_count is a whole number, 1 or more. Correct: "n0" (0), "n1-5" (1.5), "nm1" (-1).`,
+				`untagged_days is a whole number of days, 1 or more. Correct: "d0" (0), "d0-5" (0.5), "dm1" (-1).`,
+				`repository_policy is null or a JSON policy object, best written with jsonencode({ … }). Correct: "p-broken", "p-empty", "p-hollow", "p-list", "p-null".`,
 			}},
 		{"rules", `
 			pull_through_cache_rules = {
 				"none"   = null
 				"Upper"  = { upstream_registry_url = "quay.io" }
+				"q"      = { upstream_registry_url = "quay.io" }
+				"abcdefghijklmnopqrstuvwxyz12345" = { upstream_registry_url = "quay.io" }
+				"blank"  = { upstream_registry_url = "" }
+				"path"   = { upstream_registry_url = "quay.io/team" }
+				"port"   = { upstream_registry_url = "127.0.0.1:5000" }
 				"scheme" = { upstream_registry_url = "https://quay.io" }
 				"secret" = { upstream_registry_url = "ghcr.io", credential_arn = "arn:aws:secretsmanager:eu-west-3:123456789012:secret:x" }
 				"role"   = { upstream_registry_url = "quay.io", custom_role_arn = "x" }
@@ -89,14 +111,16 @@ func TestTerraformMessagesNameTheKey(t *testing.T) {
 			}`,
 			[]string{
 				`a rule needs at least upstream_registry_url: "none".`,
-				`joined by single '.', '_', '-' or '/'. Rename: "Upper".`,
-				`without a scheme or a path. Correct: "scheme".`,
+				`joined by single '.', '_', '-' or '/'. Rename: "Upper", "abcdefghijklmnopqrstuvwxyz12345", "q".`,
+				`without a scheme or a path. Correct: "blank", "path", "scheme".`,
 				`whose name starts with ecr-pullthroughcache/. Correct: "secret".`,
 				`custom_role_arn is null or the ARN of an IAM role. Correct: "role".`,
 				`upstream_repository_prefix is null, ROOT or a repository prefix of lower-case letters and digits, joined by single '.', '_', '-' or '/'. Correct: "up".`,
 			}},
 		{"encryption", `encryption_type = "aes256"`,
 			[]string{`encryption_type is "AES256" or "KMS", not "aes256".`}},
+		{"key", `kms_key_arn = ""`,
+			[]string{`kms_key_arn is null or the whole ARN of a key,`}},
 		{"pairing", `
 			repositories = { "app" = {} }
 			kms_key_arn  = "arn:aws:kms:eu-west-3:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"`,

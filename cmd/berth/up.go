@@ -20,6 +20,7 @@ import (
 func newUpCommand(env *environment) *cobra.Command {
 	var flags serverFlags
 	var engine engineFlags
+	var planning planFlags
 	var autoApprove bool
 	cmd := &cobra.Command{
 		Use:   "up [DIR | FILE.tfvars]",
@@ -38,26 +39,34 @@ that the next run finds everything as it was.`,
 			if err != nil {
 				return err
 			}
-			return up(cmd.Context(), env, s, stack, flags.cfg.Data, autoApprove)
+			return up(cmd.Context(), env, s, stack, upOptions{flags.cfg.Data, planning.options(), autoApprove})
 		},
 	}
 	flags.register(cmd.Flags(), "./.berth", "warn")
 	addAssignFlags(cmd.Flags(), &engine.assign)
 	cmd.Flags().StringVar(&engine.stack, "stack", "", "name of the stack that owns the repositories (BERTH_STACK; default: derived from the directory)")
+	planning.register(cmd)
 	cmd.Flags().BoolVar(&autoApprove, "auto-approve", false, "do not ask before something is destroyed")
 	return cmd
 }
 
+// upOptions are the user's choices that do not concern the server.
+type upOptions struct {
+	data        string
+	planning    module.PlanOptions
+	autoApprove bool
+}
+
 // up serves while it applies the stack, and goes on serving.
-func up(ctx context.Context, env *environment, s *server.Server, stack *module.Stack, data string, autoApprove bool) error {
+func up(ctx context.Context, env *environment, s *server.Server, stack *module.Stack, opt upOptions) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	served := make(chan error, 1)
 	go func() { served <- s.Run(ctx) }()
 
-	outputs, err := applyHere(ctx, env, s, stack, autoApprove)
+	outputs, err := applyHere(ctx, env, s, stack, opt)
 	if err == nil {
-		err = nextCommands(env, s, outputs, data)
+		err = nextCommands(env, s, outputs, opt.data)
 	}
 	if err != nil {
 		stop()
@@ -78,19 +87,19 @@ func hereOptions(s *server.Server, stack *module.Stack) module.ClientOptions {
 
 // applyHere applies the stack to the registry that runs in this process, and
 // prints the outputs.
-func applyHere(ctx context.Context, env *environment, s *server.Server, stack *module.Stack, autoApprove bool) (outputs module.Outputs, err error) {
+func applyHere(ctx context.Context, env *environment, s *server.Server, stack *module.Stack, opt upOptions) (outputs module.Outputs, err error) {
 	client, err := module.NewClient(ctx, hereOptions(s, stack))
 	if err != nil {
 		return outputs, err
 	}
-	p, err := stack.Plan(ctx, client, module.PlanOptions{})
+	p, err := stack.Plan(ctx, client, opt.planning)
 	if err != nil {
 		return outputs, err
 	}
 	if err := errors.Join(printAll(env.stderr, "Warning: ", p.Warnings()), blocked(p)); err != nil {
 		return outputs, err
 	}
-	if err := announce(env, p, autoApprove); err != nil {
+	if err := announce(env, p, opt.autoApprove); err != nil {
 		return outputs, err
 	}
 	if p.HasChanges() {

@@ -1,6 +1,9 @@
 package upload
 
 import (
+	// The digest algorithms of sessions.
+	_ "crypto/sha256"
+	_ "crypto/sha512"
 	"encoding"
 	"fmt"
 	"hash"

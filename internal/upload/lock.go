@@ -38,3 +38,10 @@ func (k *keyedMutex) lock(name string) (unlock func()) {
 		}
 	}
 }
+
+// held reports whether somebody has or awaits the name's lock.
+func (k *keyedMutex) held(name string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.locks[name] != nil
+}

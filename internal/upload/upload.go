@@ -157,6 +157,9 @@ func (r *Receiver) append(ctx context.Context, repositoryID int64, id string, at
 	}
 	n, err := r.write(ctx, id, u.Size, h, body)
 	var client *ClientError
+	if errors.Is(err, blob.ErrNotFound) {
+		return u, r.lost(ctx, u, err)
+	}
 	if err != nil && !errors.As(err, &client) {
 		return u, err
 	}
@@ -190,7 +193,18 @@ func (r *Receiver) write(ctx context.Context, id string, offset int64, h *hasher
 	buf := r.bufs.Get().(*[]byte)
 	defer r.bufs.Put(buf)
 	n, err := copyHashed(w, h, body, *buf, MaxLayerSize-offset)
-	return n, errors.Join(err, w.Close())
+	if cerr := w.Close(); cerr != nil {
+		// Also when the client failed: what it sent may not all be here.
+		return 0, cerr
+	}
+	return n, err
+}
+
+// lost ends a session whose acknowledged bytes are not in the store any more
+// (a power cut before they reached the disk, or damage). The client has to
+// start anew, as after an expired session.
+func (r *Receiver) lost(ctx context.Context, u meta.Upload, err error) error {
+	return errors.Join(ErrNotFound, err, r.Cancel(context.WithoutCancel(ctx), u.RepositoryID, u.ID))
 }
 
 // copyHashed copies until the end of body. The hash never has bytes that the
@@ -251,10 +265,12 @@ func (r *Receiver) complete(ctx context.Context, to Target, id string, want []di
 	if err != nil {
 		return Result{}, err
 	}
-	if u.Size == 0 { // nothing was ever appended: an empty blob still needs its bytes to exist
-		if _, err := r.write(ctx, id, 0, h, eof{}); err != nil {
-			return Result{}, err
-		}
+	// Bytes beyond the row were never acknowledged nor hashed. When nothing was
+	// appended, this makes the bytes of the empty blob exist.
+	_, err = r.write(ctx, id, u.Size, h, eof{})
+	gone := errors.Is(err, blob.ErrNotFound)
+	if err != nil && !gone {
+		return Result{}, err
 	}
 	d, err := r.match(ctx, u, h, want)
 	if err != nil {
@@ -264,10 +280,32 @@ func (r *Receiver) complete(ctx context.Context, to Target, id string, want []di
 		}
 		return Result{}, err
 	}
-	if err := r.blobs.Commit(ctx, id, blob.Key{Domain: to.Domain, Digest: d}); err != nil {
+	key := blob.Key{Domain: to.Domain, Digest: d}
+	if gone {
+		err = r.committed(ctx, u, key)
+	} else {
+		err = r.blobs.Commit(ctx, id, key)
+	}
+	if err != nil {
 		return Result{}, err
 	}
 	return r.record(ctx, to, Result{Digest: d, Size: u.Size}, func(tx *meta.Tx) error { return tx.DeleteUpload(id) })
+}
+
+// committed finds the bytes of a session that was completed before, but whose
+// rows could not be written then. Without them the session is lost.
+func (r *Receiver) committed(ctx context.Context, u meta.Upload, key blob.Key) error {
+	f, err := r.blobs.Open(ctx, key)
+	if errors.Is(err, blob.ErrNotFound) {
+		return r.lost(ctx, u, err)
+	}
+	if err != nil {
+		return err
+	}
+	if f.Size() != u.Size {
+		err = r.lost(ctx, u, fmt.Errorf("%s has %d bytes where the upload had %d", key.Digest, f.Size(), u.Size))
+	}
+	return errors.Join(err, f.Close())
 }
 
 // match finds the digest wanted that the bytes have.
@@ -321,6 +359,9 @@ func (r *Receiver) Put(ctx context.Context, to Target, want digest.Digest, body 
 func (r *Receiver) record(ctx context.Context, to Target, res Result, also func(*meta.Tx) error) (Result, error) {
 	now := r.now()
 	err := r.db.Update(ctx, func(tx *meta.Tx) error {
+		if err := also(tx); err != nil { // first: it knows best what is gone
+			return err
+		}
 		_, err := tx.Member(to.RepositoryID, res.Digest.String())
 		if err != nil && !errors.Is(err, meta.ErrNotFound) {
 			return err
@@ -330,10 +371,7 @@ func (r *Receiver) record(ctx context.Context, to Target, res Result, also func(
 		if err != nil {
 			return err
 		}
-		if err := tx.AddMember(to.RepositoryID, b, now); err != nil {
-			return err
-		}
-		return also(tx)
+		return tx.AddMember(to.RepositoryID, b, now)
 	})
 	if errors.Is(err, meta.ErrNotFound) {
 		err = ErrNotFound
@@ -354,7 +392,8 @@ func (r *Receiver) Cancel(ctx context.Context, repositoryID int64, id string) er
 }
 
 // Expire cancels the sessions without progress since before and returns how
-// many there were.
+// many there were. A session that is receiving bytes now stays, however long
+// that takes.
 func (r *Receiver) Expire(ctx context.Context, before time.Time) (int, error) {
 	total := 0
 	for {
@@ -366,15 +405,24 @@ func (r *Receiver) Expire(ctx context.Context, before time.Time) (int, error) {
 		if err != nil || len(stale) == 0 {
 			return total, err
 		}
+		busy := 0
 		for _, u := range stale {
+			if r.locks.held(u.ID) {
+				busy++
+				continue
+			}
 			if err := r.Cancel(ctx, u.RepositoryID, u.ID); err != nil && !errors.Is(err, ErrNotFound) {
 				return total, err
 			}
 			total++
 		}
+		if busy == len(stale) {
+			return total, nil
+		}
 	}
 }
 
+// eof is a body without bytes.
 type eof struct{}
 
 func (eof) Read([]byte) (int, error) { return 0, io.EOF }

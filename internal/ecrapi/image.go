@@ -107,7 +107,7 @@ func describeImages(d *Door, ctx context.Context, c call, in *ecr.DescribeImages
 	var tagStatus string
 	if f := in.Filter; f != nil {
 		tagStatus = string(f.TagStatus)
-		if noneActive(string(f.ImageStatus)) && len(in.ImageIDs) == 0 {
+		if noneActive(string(f.ImageStatus)) {
 			_, err := d.Registry.Repository(ctx, c.scope, in.RepositoryName)
 			return out, err
 		}

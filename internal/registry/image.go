@@ -173,7 +173,7 @@ func (r *Registry) DescribeImages(ctx context.Context, s meta.Scope, name string
 	out = []ImageDetail{}
 	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
 		if len(refs) > 0 {
-			out, err = describeRefs(tx, repo, refs)
+			out, err = describeRefs(tx, repo, refs, tagStatus)
 			return err
 		}
 		c, err := r.openImageCursor("images", repo.ID, cursor)
@@ -215,7 +215,8 @@ func tagged(status string) meta.TagFilter {
 
 // describeRefs gives each image once, however many ids name it. One unknown id
 // fails the whole call, as in ECR.
-func describeRefs(tx *meta.Tx, repo meta.Repository, refs []ImageRef) (out []ImageDetail, err error) {
+func describeRefs(tx *meta.Tx, repo meta.Repository, refs []ImageRef, tagStatus string) (out []ImageDetail, err error) {
+	out = []ImageDetail{}
 	seen := map[int64]bool{}
 	for _, ref := range refs {
 		if f := checkRef(ref); f != nil {
@@ -235,6 +236,9 @@ func describeRefs(tx *meta.Tx, repo meta.Repository, refs []ImageRef) (out []Ima
 		tags, err := tx.TagsOf(img.ID)
 		if err != nil {
 			return nil, err
+		}
+		if (tagStatus == TagStatusTagged && len(tags) == 0) || (tagStatus == TagStatusUntagged && len(tags) > 0) {
+			continue
 		}
 		out = append(out, ImageDetail{img, tags})
 	}

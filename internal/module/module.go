@@ -34,7 +34,7 @@ type LoadOptions struct {
 	Stack         string       // name of the stack; empty for one derived from the place of the directory
 }
 
-// Stack is a loaded configuration.
+// Stack is a loaded configuration. It is not safe for concurrent use.
 type Stack struct {
 	root     *hclload.Root
 	provider hclload.Provider

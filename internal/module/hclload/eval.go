@@ -88,8 +88,12 @@ type Evaluated struct {
 	Instances []Instance
 }
 
-// Evaluate computes the inputs of every instance of the module. With unknown facts, inputs may hold unknown values.
+// Evaluate computes the inputs of every instance of the module. With unknown facts, inputs may hold unknown values. The
+// result is shared between calls and must not be changed.
 func (r *Root) Evaluate(facts Facts) (*Evaluated, error) {
+	if r.static != nil {
+		return r.static, nil
+	}
 	ctx, diags := r.scope(facts, nil)
 	result := &Evaluated{}
 	var more hcl.Diagnostics
@@ -107,6 +111,9 @@ func (r *Root) Evaluate(facts Facts) (*Evaluated, error) {
 	}
 	if err := asError(diags); err != nil {
 		return nil, err
+	}
+	if !r.NeedsIdentity() {
+		r.static = result
 	}
 	return result, nil
 }

@@ -19,7 +19,8 @@ type Options struct {
 	Builtin fs.FS        // holds ecr/*.tf: the module to use when the source of a call does not exist; may be nil
 }
 
-// Root is a parsed configuration: a directory of .tf files, or a bare variables file for the module itself.
+// Root is a parsed configuration: a directory of .tf files, or a bare variables file for the module itself. It is not
+// safe for concurrent use.
 type Root struct {
 	dir       string
 	bare      bool
@@ -32,6 +33,7 @@ type Root struct {
 	provider  *hcl.Block                      // the default provider "aws", nil when there is none
 	workspace string
 	warnings  []string
+	static    *Evaluated // the result of the first evaluation, when it depends on no facts
 }
 
 // call is one module block.

@@ -3,6 +3,7 @@
 package servertest
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -40,10 +41,19 @@ func Start(t testing.TB) *Server { return StartIn(t, t.TempDir()) }
 // StartIn runs a server on a data directory until the test ends or Stop.
 func StartIn(t testing.TB, data string) *Server {
 	t.Helper()
+	return StartWith(t, server.Config{Data: data})
+}
+
+// StartWith runs a server until the test ends or Stop. It listens on a port of
+// its own whatever the configuration says; of what else that leaves empty, the
+// data directory is a fresh one and the region is [Region].
+func StartWith(t testing.TB, cfg server.Config) *Server {
+	t.Helper()
+	cfg.Listen, cfg.Database, cfg.Blobs = "127.0.0.1:0", "sqlite", "file"
+	cfg.Data = cmp.Or(cfg.Data, t.TempDir())
+	cfg.Region = cmp.Or(cfg.Region, Region)
 	ctx, cancel := context.WithCancel(context.Background())
-	s, err := server.New(ctx, server.Config{
-		Listen: "127.0.0.1:0", Data: data, Region: Region, Database: "sqlite", Blobs: "file",
-	}, slog.New(slog.NewTextHandler(&testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	s, err := server.New(ctx, cfg, slog.New(slog.NewTextHandler(&testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
 		cancel()
 		t.Fatal(err)
@@ -51,8 +61,8 @@ func StartIn(t testing.TB, data string) *Server {
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
 	out := &Server{
-		Endpoint: s.Endpoint(), Host: strings.TrimPrefix(s.Endpoint(), "http://"), Region: Region,
-		Account: "000000000000", Data: data, Root: s.Root(), t: t,
+		Endpoint: s.Endpoint(), Host: strings.TrimPrefix(s.Endpoint(), "http://"), Region: cfg.Region,
+		Account: cmp.Or(cfg.Account, "000000000000"), Data: cfg.Data, Root: s.Root(), t: t,
 	}
 	stopped := false
 	out.stop = func() error {

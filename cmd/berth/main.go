@@ -87,7 +87,7 @@ Every flag has an environment variable: --registry-host is BERTH_REGISTRY_HOST.`
 	root.SetIn(env.stdin)
 	root.AddCommand(
 		newUpCommand(env), newServeCommand(env), newPlanCommand(env), newApplyCommand(env), newDestroyCommand(env),
-		newOutputCommand(env), newEnvCommand(env), newVersionCommand(env),
+		newOutputCommand(env), newEnvCommand(env), newLoginCommand(env), newCredentialHelperCommand(env), newVersionCommand(env),
 	)
 	for _, c := range root.Commands() {
 		markUsageErrors(c)

@@ -94,3 +94,32 @@ func TestNoPathsOfOneMachine(t *testing.T) {
 		}
 	})
 }
+
+// TestChangeFragmentsCanBeReleased: a release is no moment to find that somebody's fragment has no kind.
+func TestChangeFragmentsCanBeReleased(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(root, "changes", "unreleased", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if filepath.Base(name) == "TEMPLATE" {
+			continue
+		}
+		if filepath.Ext(name) != ".md" {
+			t.Errorf("%s: a fragment's name ends in .md, else no release takes it", name)
+		}
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind, text, _ := strings.Cut(string(data), "\n")
+		switch kind {
+		case "Added", "Changed", "Fixed", "Removed", "Security":
+		default:
+			t.Errorf("%s begins with %q: the first line is Added, Changed, Fixed, Removed or Security", name, kind)
+		}
+		if strings.TrimSpace(text) == "" {
+			t.Errorf("%s has no text", name)
+		}
+	}
+}

@@ -6,9 +6,10 @@
 # changed version is rebuilt. Debian packages are installed only as root and only where apt-get exists.
 # What cannot be installed is named in one line each; the tests that need it skip and say the same.
 #
+# Usage: install.sh [NAME...]
+#   Without a name it installs everything that is not marked "on-demand"; with names it builds only these programs.
 # Environment:
 #   BERTH_TOOLS          the directory that receives the programs
-#   BERTH_TOOLS_ONLY     names of Go-built programs, separated by blanks: build only these, leave apt alone
 #   BERTH_REQUIRE_ALL=1  exit 1 when something is missing at the end
 set -euo pipefail
 
@@ -16,7 +17,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=${BERTH_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/berth-tools}
 bin=$root/bin
 stamps=$root/stamps
-only=${BERTH_TOOLS_ONLY:-}
+only=$*
 PATH=$bin:$PATH:/usr/sbin:/sbin
 
 say() { printf 'tools: %s\n' "$*" >&2; }
@@ -24,7 +25,14 @@ say() { printf 'tools: %s\n' "$*" >&2; }
 # rows FILE prints the lines of a table without comments and blank lines.
 rows() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$1"; }
 
-wanted() { [[ -z $only || " $only " == *" $1 "* ]]; }
+# wanted NAME WHEN tells whether a program of go-tools.txt belongs to this run.
+wanted() {
+	if [[ -n $only ]]; then
+		[[ " $only " == *" $1 "* ]]
+	else
+		[[ ${2:-} != on-demand ]]
+	fi
+}
 
 install_packages() {
 	local program package missing=()
@@ -65,14 +73,14 @@ apt_install() {
 }
 
 install_go_programs() {
-	local name package stamp started log
+	local name package when stamp started log
 	if ! command -v go >/dev/null; then
 		say "no go command on PATH, so nothing can be built"
 		return
 	fi
-	while read -r name package; do
+	while read -r name package when; do
 		stamp=$stamps/$name
-		if ! wanted "$name" || { [[ -x $bin/$name && -f $stamp ]] && [[ $(<"$stamp") == "$package" ]]; }; then
+		if ! wanted "$name" "$when" || { [[ -x $bin/$name && -f $stamp ]] && [[ $(<"$stamp") == "$package" ]]; }; then
 			continue
 		fi
 		started=$SECONDS
@@ -90,9 +98,9 @@ install_go_programs() {
 
 # report names what is missing, one line each, and returns 1 when there is any.
 report() {
-	local name source status=0
-	while read -r name source; do
-		if wanted "$name" && ! command -v "$name" >/dev/null; then
+	local name source when status=0
+	while read -r name source when; do
+		if wanted "$name" "$when" && ! command -v "$name" >/dev/null; then
 			say "missing $name: go install ${source} failed"
 			status=1
 		fi

@@ -272,7 +272,7 @@ func TestForeignRepositoriesOnTheCommandLine(t *testing.T) {
 	c.ok(0, "apply", "--adopt", "--auto-approve", "--stack", "mine")
 	c.ok(0, "plan", "--detailed-exitcode", "--stack", "mine")
 	c.ok(1, "plan")
-	c.says(`pass --stack "mine" if this is that stack`)
+	c.says(`pass --stack "mine" if this configuration is that stack`)
 	t.Setenv("BERTH_STACK", "mine")
 	c.ok(0, "destroy", "--auto-approve")
 	c.says("Destroy complete! Resources: 2 destroyed.")

@@ -38,8 +38,7 @@ type LoadOptions struct {
 type Stack struct {
 	root     *hclload.Root
 	provider hclload.Provider
-	name     string   // from LoadOptions
-	place    []string // what the stack id is derived from otherwise
+	name     string // of the stack
 }
 
 // Load reads and checks the configuration at path: a directory with .tf files, or a .tfvars file with the inputs of
@@ -53,11 +52,18 @@ func Load(path string, opt LoadOptions) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	place, err := placeOf(root.Dir())
-	if err != nil {
+	s := &Stack{root: root, provider: evaluated.Provider, name: opt.Stack}
+	if s.name == "" {
+		place, err := placeOf(root.Dir())
+		if err != nil {
+			return nil, err
+		}
+		s.name = desired.StackName(place)
+	}
+	if err := desired.CheckStackName(s.name); err != nil {
 		return nil, err
 	}
-	return &Stack{root: root, provider: evaluated.Provider, name: opt.Stack, place: place}, nil
+	return s, nil
 }
 
 // placeOf names a directory in a way that stays the same on another machine: its path within the repository that holds
@@ -84,8 +90,14 @@ func placeOf(dir string) ([]string, error) {
 		}
 	}
 	parts := split(strings.TrimPrefix(abs, filepath.VolumeName(abs)))
+	if len(parts) == 0 {
+		return []string{"root"}, nil
+	}
 	return parts[max(0, len(parts)-2):], nil
 }
+
+// Name is the name of the stack: the part before the first colon of the tag on its repositories.
+func (s *Stack) Name() string { return s.name }
 
 // Warnings lists what was found in the configuration that does not stop the work, one sentence each.
 func (s *Stack) Warnings() []string { return s.root.Warnings() }
@@ -97,25 +109,6 @@ func (s *Stack) ClientOptions() ClientOptions {
 		Endpoint: p.ECREndpoint, STSEndpoint: p.STSEndpoint, Region: p.Region, Profile: p.Profile,
 		AccessKeyID: p.AccessKeyID, SecretAccessKey: p.SecretAccessKey, SessionToken: p.SessionToken,
 	}
-}
-
-// stackID is the value of the tag on the repositories of an instance. With a name of its own, a configuration with a
-// single instance uses just that; else the label of the module block and the key of the instance follow.
-func (s *Stack) stackID(inst hclload.Instance, single bool) (string, error) {
-	parts := slices.Clone(s.place)
-	if s.name != "" {
-		parts = []string{s.name}
-	}
-	if s.name == "" || !single {
-		parts = append(parts, inst.Label)
-		if inst.Keyed {
-			parts = append(parts, inst.Key)
-		}
-	}
-	if s.name == "" {
-		return desired.StackID(parts...)
-	}
-	return desired.NamedStackID(s.name, parts[1:]...)
 }
 
 // state is a configuration with all values known, and what it asks for.
@@ -144,7 +137,7 @@ func (s *Stack) resolve(ctx context.Context, c *Client) (*state, error) {
 	}
 	st := &state{instances: evaluated.Instances, facts: facts}
 	for _, inst := range evaluated.Instances {
-		id, err := s.stackID(inst, len(evaluated.Instances) == 1 && !inst.Keyed)
+		id, err := desired.StackID(s.name, inst.Label, inst.Key, inst.Keyed)
 		if err != nil {
 			return nil, err
 		}
@@ -194,13 +187,12 @@ func (s *Stack) plan(ctx context.Context, c *Client, opt PlanOptions, destroy bo
 	if err != nil {
 		return nil, err
 	}
-	options := plan.Options{Destroy: destroy, Adopt: opt.Adopt, AllowReplace: map[string]bool{}}
+	options := plan.Options{Stack: s.name, Destroy: destroy, Adopt: opt.Adopt, AllowReplace: map[string]bool{}}
 	for _, address := range opt.AllowReplace {
 		options.AllowReplace[address] = true
 	}
-	scope := live.Scope{Names: map[string]bool{}, Owners: map[string]bool{}}
+	scope := live.Scope{Names: map[string]bool{}, Stack: s.name}
 	for _, m := range st.modules {
-		scope.Owners[m.StackID] = true
 		scope.CacheRules = scope.CacheRules || len(m.CacheRules) > 0
 		for name := range m.Repositories {
 			scope.Names[name] = true

@@ -228,13 +228,13 @@ func TestStackIDs(t *testing.T) {
 		{"", `module "ecr" {
   source       = "./modules/ecr"
   repositories = { r0 = {} }
-}`, map[string]string{"r0": "project/env/ecr"}},
+}`, map[string]string{"r0": "project/env:ecr"}},
 		{"prod", `module "ecr" {
   source       = "./modules/ecr"
   repositories = { r0 = {} }
-}`, map[string]string{"r0": "prod"}},
-		{"", body, map[string]string{"r-a": "project/env/ecr/a", "r-bc": "project/env/ecr/b c"}},
-		{"prod", body, map[string]string{"r-a": "prod/ecr/a", "r-bc": "prod/ecr/b c"}},
+}`, map[string]string{"r0": "prod:ecr"}},
+		{"", body, map[string]string{"r-a": "project/env:ecr:a", "r-bc": "project/env:ecr:b c"}},
+		{"prod", body, map[string]string{"r-a": "prod:ecr:a", "r-bc": "prod:ecr:b c"}},
 	} {
 		reg := ecrtest.New()
 		mustApply(t, stackWith(t, c.body, LoadOptions{Stack: c.name}), clientOf(reg), PlanOptions{})
@@ -295,7 +295,7 @@ func TestAdoption(t *testing.T) {
 	s := stackOf(t, seed(t, "basic-example.hcl"))
 	mustApply(t, s, client, PlanOptions{})
 	reg.Change("flowise-ui", func(r *ecrtest.Repository) { delete(r.Tags, desired.OwnerTag) })
-	if _, err := s.Plan(context.Background(), client, PlanOptions{}); err == nil || !strings.Contains(err.Error(), `repository "flowise-ui" exists but is not managed by stack "project/env/ecr"`) {
+	if _, err := s.Plan(context.Background(), client, PlanOptions{}); err == nil || !strings.Contains(err.Error(), `repository "flowise-ui" exists but is not managed by stack "project/env"`) {
 		t.Fatalf("error %v", err)
 	}
 	destroy, err := s.PlanDestroy(context.Background(), client, PlanOptions{})
@@ -437,5 +437,25 @@ func TestCallsOfAPlan(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("calls %q, want %q", got, want)
+	}
+}
+
+// An instance that is gone from for_each takes its repositories along, whatever its block is called now.
+func TestRemovedInstance(t *testing.T) {
+	reg := ecrtest.New()
+	client := clientOf(reg)
+	body := func(label, keys string) string {
+		return "module \"" + label + "\" {\n  source = \"./modules/ecr\"\n  for_each = toset([" + keys + "])\n  repositories = { \"team-${each.key}\" = {} }\n}\n"
+	}
+	mustApply(t, stackOf(t, body("teams", `"a", "b"`)), client, PlanOptions{})
+	p := mustPlan(t, stackOf(t, body("teams", `"a"`)), client, PlanOptions{})
+	if p.Counts() != (Result{Destroyed: 2}) || !strings.Contains(text(t, p), `# module.teams["b"].aws_ecr_repository.this["team-b"] will be destroyed`) {
+		t.Error(text(t, p))
+	}
+	if n := mustApply(t, stackOf(t, body("renamed", `"a"`)), client, PlanOptions{}); n != (Result{Changed: 1, Destroyed: 2}) {
+		t.Errorf("applied %+v", n)
+	}
+	if !slices.Equal(reg.Names(), []string{"team-a"}) {
+		t.Errorf("repositories %q", reg.Names())
 	}
 }

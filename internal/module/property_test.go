@@ -17,7 +17,7 @@ import (
 
 func drawModule(t *rapid.T, label string) desired.Module {
 	m := desired.Module{
-		Address: "module.ecr", StackID: "s/ecr", ForceDelete: rapid.Bool().Draw(t, label+" force"),
+		Address: "module.ecr", StackID: "s:ecr", ForceDelete: rapid.Bool().Draw(t, label+" force"),
 		Repositories: map[string]desired.Repository{}, CacheRules: map[string]desired.CacheRule{},
 	}
 	encryption := rapid.SampledFrom([]string{desired.AES256, desired.KMS}).Draw(t, label+" encryption")
@@ -47,7 +47,7 @@ func drawModule(t *rapid.T, label string) desired.Module {
 }
 
 func planOf(t *rapid.T, reg *ecrtest.Registry, m desired.Module, opt plan.Options) *plan.Plan {
-	scope := live.Scope{Names: map[string]bool{}, Owners: map[string]bool{m.StackID: true}, CacheRules: true}
+	scope := live.Scope{Names: map[string]bool{}, Stack: desired.StackOf(m.StackID), CacheRules: true}
 	for name := range m.Repositories {
 		scope.Names[name] = true
 	}
@@ -55,6 +55,7 @@ func planOf(t *rapid.T, reg *ecrtest.Registry, m desired.Module, opt plan.Option
 	if err != nil {
 		t.Fatal(err)
 	}
+	opt.Stack = desired.StackOf(m.StackID)
 	build := func() *plan.Plan {
 		p, err := plan.Build([]desired.Module{m}, state, opt)
 		if err != nil {
@@ -73,7 +74,7 @@ func planOf(t *rapid.T, reg *ecrtest.Registry, m desired.Module, opt plan.Option
 func TestApplyConverges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		reg := ecrtest.New()
-		foreign := desired.Module{Address: "module.x", StackID: "other", Repositories: map[string]desired.Repository{
+		foreign := desired.Module{Address: "module.x", StackID: "other:ecr", Repositories: map[string]desired.Repository{
 			"foreign": {Name: "foreign", Mutability: "MUTABLE", EncryptionType: desired.AES256, Lifecycle: `{"rules":[9]}`, Policy: `{"a":1}`},
 		}}
 		if _, err := apply.Apply(context.Background(), reg, planOf(t, reg, foreign, plan.Options{}), nil); err != nil {

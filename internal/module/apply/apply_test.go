@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const stack = "stack/ecr"
+const stack = "stack:ecr"
 
 func repository(name string, change func(*desired.Repository)) desired.Repository {
 	r := desired.Repository{
@@ -36,7 +36,7 @@ func repository(name string, change func(*desired.Repository)) desired.Repositor
 func run(t *testing.T, reg *ecrtest.Registry, opt plan.Options, progress func(Event), repos ...desired.Repository) (plan.Counts, error) {
 	t.Helper()
 	m := desired.Module{Address: "module.ecr", StackID: stack, Repositories: map[string]desired.Repository{}}
-	scope := live.Scope{Names: map[string]bool{}, Owners: map[string]bool{stack: true}}
+	scope := live.Scope{Names: map[string]bool{}, Stack: "stack"}
 	for _, r := range repos {
 		m.Repositories[r.Name] = r
 		m.ForceDelete = m.ForceDelete || r.ForceDelete
@@ -46,6 +46,7 @@ func run(t *testing.T, reg *ecrtest.Registry, opt plan.Options, progress func(Ev
 	if err != nil {
 		t.Fatal(err)
 	}
+	opt.Stack = "stack"
 	p, err := plan.Build([]desired.Module{m}, state, opt)
 	if err != nil {
 		t.Fatal(err)

@@ -10,8 +10,8 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// OwnerTag is the key of the tag by which the native engine knows the repositories that it manages. Its value is the
-// stack id. It is the one difference between what Terraform and the native engine leave in a registry.
+// OwnerTag is the key of the tag by which the native engine knows the repositories that it manages. Its value is a
+// StackID. It is the one difference between what Terraform and the native engine leave in a registry.
 const OwnerTag = "berth:module"
 
 // Encryption types of a repository, as in the API type EncryptionConfiguration.

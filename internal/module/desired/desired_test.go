@@ -2,6 +2,7 @@ package desired
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -116,40 +117,65 @@ func TestConflict(t *testing.T) {
 	}
 }
 
-func TestNamedStackID(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		parts []string
-		want  string
-		bad   bool
-	}{
-		{"prod", nil, "prod", false},
-		{"a/b", []string{"ecr", "k/1"}, "a/b/ecr/k=2F1", false},
-		{"tab\t", nil, "", true},
-		{strings.Repeat("x", 257), nil, "", true},
-	} {
-		got, err := NamedStackID(c.name, c.parts...)
-		if got != c.want || (err != nil) != c.bad {
-			t.Errorf("NamedStackID(%q, %q) = %q, %v", c.name, c.parts, got, err)
+func TestStackNames(t *testing.T) {
+	if got := StackName([]string{"infra", "a:b", "d/e v"}); got != "infra/a=3Ab/d=2Fe v" {
+		t.Error(got)
+	}
+	for name, ok := range map[string]bool{"prod": true, "a/b =x": true, "a:b": false, "tab\t": false, "ä": false} {
+		if err := CheckStackName(name); (err == nil) != ok {
+			t.Errorf("%q: %v", name, err)
 		}
+	}
+	if _, err := StackID(strings.Repeat("x", 256), "ecr", "", false); err == nil {
+		t.Error("an id of 260 characters is accepted")
+	}
+	if got := StackOf("some text"); got != "" {
+		t.Errorf("a text that is no id belongs to stack %q", got)
 	}
 }
 
-// Two different lists of parts never share an id, and every id is a legal tag value.
+// Different instances never share an id, every id is a legal tag value, and an id leads back to its parts.
 func TestStackIDProperty(t *testing.T) {
-	parts := rapid.SliceOfN(rapid.StringN(1, 8, 12), 1, 3)
+	type parts struct {
+		stack, label, key string
+		keyed             bool
+	}
+	text := rapid.StringN(1, 8, 12)
+	draw := rapid.Custom(func(t *rapid.T) parts {
+		p := parts{
+			stack: StackName(rapid.SliceOfN(text, 1, 3).Draw(t, "place")), label: rapid.StringMatching(`[a-z][a-z0-9_-]{0,5}`).Draw(t, "label"),
+			keyed: rapid.Bool().Draw(t, "keyed"),
+		}
+		if p.keyed {
+			p.key = text.Draw(t, "key")
+		}
+		return p
+	})
 	rapid.Check(t, func(t *rapid.T) {
-		a, b := parts.Draw(t, "a"), parts.Draw(t, "b")
-		idA, errA := StackID(a...)
-		idB, errB := StackID(b...)
+		a, b := draw.Draw(t, "a"), draw.Draw(t, "b")
+		idA, errA := StackID(a.stack, a.label, a.key, a.keyed)
+		idB, errB := StackID(b.stack, b.label, b.key, b.keyed)
 		if errA != nil || errB != nil {
 			t.Fatal(errA, errB)
 		}
-		if same := strings.Join(a, "\x00") == strings.Join(b, "\x00"); same != (idA == idB) {
-			t.Fatalf("%q and %q: %q, %q", a, b, idA, idB)
+		if (a == b) != (idA == idB) {
+			t.Fatalf("%+v and %+v: %q, %q", a, b, idA, idB)
 		}
 		if strings.Trim(idA, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _.:/=+-@") != "" {
 			t.Fatalf("%q is not a legal tag value", idA)
+		}
+		if StackOf(idA) != a.stack {
+			t.Fatalf("%q belongs to %q, not to %q", idA, StackOf(idA), a.stack)
+		}
+		want := "module." + a.label
+		switch {
+		case a.keyed && strings.Trim(a.key, "0123456789") == "":
+			want += "[" + a.key + "]"
+		case a.keyed:
+			want += fmt.Sprintf("[%q]", a.key)
+		}
+		if got := AddressOf(idA); got != want {
+			t.Fatalf("address %s, want %s", got, want)
 		}
 	})
 }

@@ -58,7 +58,7 @@ type State struct {
 // Scope says what to read besides the list of repositories.
 type Scope struct {
 	Names      map[string]bool // repositories whose tags and policies are wanted
-	Owners     map[string]bool // stack ids: repositories tagged with one of them are wanted, too; nil: no tags are looked for
+	Stack      string          // the repositories of this stack are wanted, too; empty: none are looked for
 	CacheRules bool            // whether to read the cache rules
 }
 
@@ -73,7 +73,7 @@ func Read(ctx context.Context, api API, scope Scope) (*State, error) {
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
 	for _, repo := range all {
-		if scope.Owners == nil && !scope.Names[repo.Name] {
+		if scope.Stack == "" && !scope.Names[repo.Name] {
 			continue
 		}
 		group.Go(func() error {
@@ -157,7 +157,7 @@ func complete(ctx context.Context, api API, repo *Repository, scope Scope) (bool
 	for _, tag := range tags.Tags {
 		repo.Tags[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
 	}
-	if !scope.Names[repo.Name] && !scope.Owners[repo.Tags[desired.OwnerTag]] {
+	if !scope.Names[repo.Name] && desired.StackOf(repo.Tags[desired.OwnerTag]) != scope.Stack {
 		return false, nil
 	}
 	lifecycle, err := api.GetLifecyclePolicy(ctx, &ecr.GetLifecyclePolicyInput{RepositoryName: aws.String(repo.Name)})

@@ -31,7 +31,7 @@ func create(t *testing.T, reg *ecrtest.Registry, name, owner string) {
 func TestReadScopeAndPages(t *testing.T) {
 	reg := ecrtest.New() // three to a page
 	for i := range 8 {
-		create(t, reg, fmt.Sprintf("r%d", i), map[bool]string{true: "me"}[i >= 6])
+		create(t, reg, fmt.Sprintf("r%d", i), map[bool]string{true: "me:ecr"}[i >= 6])
 	}
 	for i := range 4 {
 		_, err := reg.CreatePullThroughCacheRule(context.Background(), &ecr.CreatePullThroughCacheRuleInput{
@@ -41,7 +41,7 @@ func TestReadScopeAndPages(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	state, err := Read(context.Background(), reg, Scope{Names: map[string]bool{"r1": true, "r7": true, "absent": true}, Owners: map[string]bool{"me": true}, CacheRules: true})
+	state, err := Read(context.Background(), reg, Scope{Names: map[string]bool{"r1": true, "r7": true, "absent": true}, Stack: "me", CacheRules: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,9 +19,9 @@ func (b *builder) block(format string, args ...any) {
 
 // Foreign is a repository that the configuration names and that it does not own.
 type Foreign struct {
-	Name    string
-	Owner   string // the stack that owns it; empty for none
-	StackID string // the stack that asks for it
+	Name  string
+	Owner string // the value of its tag; empty for none
+	Stack string // the stack that asks for it
 }
 
 // ForeignError says that repositories exist that this stack does not own.
@@ -33,13 +33,11 @@ type ForeignError struct {
 func (e *ForeignError) Error() string {
 	lines := make([]string, len(e.Repositories))
 	for i, f := range e.Repositories {
-		if f.Owner == "" {
-			lines[i] = fmt.Sprintf("repository %q exists but is not managed by stack %q (%s): pass --adopt to take it over, or give yours another name",
-				f.Name, f.StackID, ownership(f.Owner))
-			continue
+		advice := "pass --adopt to take it over, or give yours another name"
+		if other := desired.StackOf(f.Owner); other != "" {
+			advice = fmt.Sprintf("pass --stack %q if this configuration is that stack, or --adopt to take the repository over", other)
 		}
-		lines[i] = fmt.Sprintf("repository %q is not managed by stack %q (%s): pass --stack %q if this is that stack, or --adopt to take the repository over",
-			f.Name, f.StackID, ownership(f.Owner), f.Owner)
+		lines[i] = fmt.Sprintf("repository %q exists but is not managed by stack %q (%s): %s", f.Name, f.Stack, ownership(f.Owner), advice)
 	}
 	return strings.Join(lines, "\n")
 }

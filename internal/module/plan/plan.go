@@ -95,7 +95,8 @@ type Plan struct {
 
 // Options says how to plan.
 type Options struct {
-	Destroy      bool            // plan the deletion of all that the stacks own
+	Stack        string          // the stack that all modules belong to
+	Destroy      bool            // plan the deletion of all that the stack owns
 	Adopt        bool            // take over repositories that are named and not owned
 	AllowReplace map[string]bool // addresses that may be replaced
 }
@@ -104,8 +105,9 @@ type Options struct {
 // not be adopted.
 func Build(modules []desired.Module, state *live.State, opt Options) (*Plan, error) {
 	b := builder{state: state, opt: opt, plan: &Plan{Destroy: opt.Destroy}}
-	named := map[string]bool{}
+	named, present := map[string]bool{}, map[string]bool{}
 	for _, m := range modules {
+		present[m.StackID] = true
 		for name := range m.Repositories {
 			named[name] = true
 		}
@@ -121,6 +123,14 @@ func Build(modules []desired.Module, state *live.State, opt Options) (*Plan, err
 		}
 		for _, prefix := range slices.Sorted(maps.Keys(m.CacheRules)) {
 			b.cacheRule(m, m.CacheRules[prefix])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(state.Repositories)) {
+		have := state.Repositories[name]
+		owner := have.Tags[desired.OwnerTag]
+		if opt.Stack != "" && desired.StackOf(owner) == opt.Stack && !present[owner] && !named[name] {
+			gone := desired.Module{Address: desired.AddressOf(owner), StackID: owner}
+			b.remove(gone, have, "because "+gone.Address+" is not in the configuration")
 		}
 	}
 	b.unmanagedRules(modules)
@@ -142,11 +152,13 @@ type builder struct {
 func (b *builder) repository(m desired.Module, want desired.Repository) {
 	have, exists := b.state.Repositories[want.Name]
 	owner := have.Tags[desired.OwnerTag]
+	// A repository may move from one module block of the stack to another.
+	own := owner != "" && (owner == m.StackID || b.opt.Stack != "" && desired.StackOf(owner) == b.opt.Stack)
 	switch {
 	case b.opt.Destroy && !exists:
 		return
-	case b.opt.Destroy && owner != m.StackID:
-		b.note("repository %q stays, because it is not managed by stack %q (%s)", want.Name, m.StackID, ownership(owner))
+	case b.opt.Destroy && !own:
+		b.note("repository %q stays, because it is not managed by stack %q (%s)", want.Name, b.opt.Stack, ownership(owner))
 		return
 	case b.opt.Destroy:
 		b.remove(m, have, "")
@@ -154,16 +166,19 @@ func (b *builder) repository(m desired.Module, want desired.Repository) {
 	case !exists:
 		b.create(m, want)
 		return
-	case owner != m.StackID && !b.opt.Adopt:
-		b.foreign = append(b.foreign, Foreign{Name: want.Name, Owner: owner, StackID: m.StackID})
+	case !own && !b.opt.Adopt:
+		b.foreign = append(b.foreign, Foreign{Name: want.Name, Owner: owner, Stack: b.opt.Stack})
 		return
 	}
 	unit := Repository{
 		Module: m.Address, Name: want.Name, StackID: m.StackID, ForceDelete: m.ForceDelete, Want: &want, Have: &have,
 		Repo: existingRepository(m, want, have),
 	}
-	if owner != m.StackID {
-		b.note("repository %q is adopted by stack %q (%s)", want.Name, m.StackID, ownership(owner))
+	switch {
+	case !own:
+		b.note("repository %q is adopted by stack %q (%s)", want.Name, b.opt.Stack, ownership(owner))
+	case owner != m.StackID:
+		b.note("repository %q moves from %s to %s", want.Name, desired.AddressOf(owner), m.Address)
 	}
 	if unit.Repo.Action == Replace {
 		unit.Lifecycle = createPolicy(m, TypeLifecycle, want.Name, want.Lifecycle)

@@ -10,7 +10,7 @@ import (
 	"berth/internal/module/live"
 )
 
-const stack = "stack/ecr"
+const stack = "stack:ecr"
 
 func want(change func(*desired.Repository)) desired.Repository {
 	r := desired.Repository{
@@ -97,10 +97,10 @@ func TestRepositoryChanges(t *testing.T) {
 		"removed":              {nil, exists(have(nil)), []string{"delete lifecycle_policy[app]", "delete repository[app]"}, 0},
 		"removed, full":        {nil, exists(have(func(r *live.Repository) { r.HasImages = true })), []string{"delete lifecycle_policy[app]", "delete repository[app]"}, 1},
 		"foreign":              {nil, exists(have(func(r *live.Repository) { r.Tags = nil })), nil, 0},
-		"of another stack":     {nil, exists(have(func(r *live.Repository) { r.Tags[desired.OwnerTag] = "other" })), nil, 0},
+		"of another stack":     {nil, exists(have(func(r *live.Repository) { r.Tags[desired.OwnerTag] = "other:ecr" })), nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, err := Build([]desired.Module{moduleOf(c.want)}, stateOf(c.have), Options{})
+			p, err := Build([]desired.Module{moduleOf(c.want)}, stateOf(c.have), Options{Stack: "stack"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -141,19 +141,19 @@ func TestForeignRepositories(t *testing.T) {
 	modules := []desired.Module{moduleOf([]desired.Repository{want(nil), want(func(r *desired.Repository) { r.Name = "web" })})}
 	state := stateOf([]live.Repository{
 		have(func(r *live.Repository) { r.Tags = map[string]string{"Env": "dev"} }),
-		have(func(r *live.Repository) { r.Name = "web"; r.Tags = map[string]string{desired.OwnerTag: "other"} }),
+		have(func(r *live.Repository) { r.Name = "web"; r.Tags = map[string]string{desired.OwnerTag: "other:ecr"} }),
 	})
-	_, err := Build(modules, state, Options{})
+	_, err := Build(modules, state, Options{Stack: "stack"})
 	var foreign *ForeignError
 	if !errors.As(err, &foreign) || len(foreign.Repositories) != 2 {
 		t.Fatalf("error %v", err)
 	}
-	for _, part := range []string{`repository "app" exists but is not managed by stack "stack/ecr"`, `--adopt`, `pass --stack "other" if this is that stack`} {
+	for _, part := range []string{`repository "app" exists but is not managed by stack "stack"`, `--adopt`, `pass --stack "other" if this configuration is that stack`} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q is not in %v", part, err)
 		}
 	}
-	p, err := Build(modules, state, Options{Adopt: true})
+	p, err := Build(modules, state, Options{Stack: "stack", Adopt: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,9 +172,12 @@ func TestDestroyTouchesOnlyWhatIsOwned(t *testing.T) {
 		have(nil),
 		have(func(r *live.Repository) { r.Name = "removed" }),
 		have(func(r *live.Repository) { r.Name = "foreign"; r.Tags = nil }),
-		have(func(r *live.Repository) { r.Name = "unrelated"; r.Tags = map[string]string{desired.OwnerTag: "other"} }),
+		have(func(r *live.Repository) {
+			r.Name = "unrelated"
+			r.Tags = map[string]string{desired.OwnerTag: "other:ecr"}
+		}),
 	}, rule, other, changed)
-	p, err := Build(modules, state, Options{Destroy: true})
+	p, err := Build(modules, state, Options{Stack: "stack", Destroy: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,6 +193,39 @@ func TestDestroyTouchesOnlyWhatIsOwned(t *testing.T) {
 		if !strings.Contains(notes, part) {
 			t.Errorf("%q is not in %s", part, notes)
 		}
+	}
+}
+
+// A module block, or an instance of one, that is gone leaves nothing behind; a repository that another block names now
+// moves there.
+func TestBlocksThatAreGone(t *testing.T) {
+	state := stateOf([]live.Repository{
+		have(func(r *live.Repository) { r.Name = "moved"; r.Tags[desired.OwnerTag] = "stack:teams:blue" }),
+		have(func(r *live.Repository) { r.Name = "old"; r.Tags[desired.OwnerTag] = "stack:teams:green" }),
+		have(func(r *live.Repository) {
+			r.Name = "older"
+			r.Tags[desired.OwnerTag] = "stack:numbered:3"
+			r.HasImages = true
+		}),
+		have(func(r *live.Repository) { r.Name = "near"; r.Tags[desired.OwnerTag] = "stack/other:ecr" }),
+	})
+	modules := []desired.Module{moduleOf([]desired.Repository{want(func(r *desired.Repository) { r.Name = "moved" })})}
+	p, err := Build(modules, state, Options{Stack: "stack"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := []string{
+		"update repository[moved]", "delete lifecycle_policy[older]", "delete repository[older]",
+		"delete lifecycle_policy[old]", "delete repository[old]",
+	}
+	if got := summary(p); !slices.Equal(got, wanted) {
+		t.Errorf("changes %q, want %q", got, wanted)
+	}
+	if got := p.Changes()[3].Address(); got != `module.numbered[3].aws_ecr_repository.this["older"]` {
+		t.Errorf("address %s", got)
+	}
+	if len(p.Blockers) != 1 || len(p.Notes) != 1 || p.Notes[0] != `repository "moved" moves from module.teams["blue"] to module.ecr` {
+		t.Errorf("blockers %q, notes %q", p.Blockers, p.Notes)
 	}
 }
 

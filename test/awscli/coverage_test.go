@@ -1,0 +1,100 @@
+package awscli
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestEveryOperationHasStory keeps the stories complete: whoever offers a new
+// operation tells what it is for.
+func TestEveryOperationHasStory(t *testing.T) {
+	stories, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(stories) == 0 {
+		t.Fatalf("no stories found: %v", err)
+	}
+	var told strings.Builder
+	for _, path := range stories {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told.Write(text)
+	}
+	for _, door := range []struct {
+		file, table, services string
+		least                 int
+	}{
+		{"../../internal/ecrapi/routes.go", "route", "ecr", 30},
+		{"../../internal/iamapi/iamapi.go", "action", "sts|iam", 2},
+	} {
+		operations := mapKeys(t, door.file, door.table)
+		if len(operations) < door.least {
+			t.Errorf("%s: found only %d operations (%v), so this test reads it wrong", door.file, len(operations), operations)
+		}
+		for _, name := range operations {
+			command := regexp.MustCompile(`(?m)^(! )?aws (` + door.services + `) ` + kebab(name) + `( |$)`)
+			if !command.MatchString(told.String()) {
+				t.Errorf("no story in testdata uses %s (aws %s %s)", name, door.services, kebab(name))
+			}
+		}
+	}
+}
+
+// mapKeys lists the keys of the literals of type map[string]elem in a Go file.
+func mapKeys(t *testing.T, file, elem string) (keys []string) {
+	t.Helper()
+	tree, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(tree, func(n ast.Node) bool {
+		literal, ok := n.(*ast.CompositeLit)
+		if !ok || !isMapTo(literal.Type, elem) {
+			return true
+		}
+		for _, e := range literal.Elts {
+			if pair, ok := e.(*ast.KeyValueExpr); ok {
+				if key, ok := pair.Key.(*ast.BasicLit); ok && key.Kind == token.STRING {
+					name, err := strconv.Unquote(key.Value)
+					if err != nil {
+						t.Fatal(err)
+					}
+					keys = append(keys, name)
+				}
+			}
+		}
+		return true
+	})
+	slices.Sort(keys)
+	return keys
+}
+
+func isMapTo(e ast.Expr, elem string) bool {
+	m, ok := e.(*ast.MapType)
+	if !ok {
+		return false
+	}
+	value, ok := m.Value.(*ast.Ident)
+	return ok && value.Name == elem
+}
+
+// kebab is the name of an operation on the command line: GetDownloadUrlForLayer
+// becomes get-download-url-for-layer.
+func kebab(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		if i > 0 && r >= 'A' && r <= 'Z' {
+			b.WriteByte('-')
+		}
+		b.WriteRune(r)
+	}
+	return strings.ToLower(b.String())
+}

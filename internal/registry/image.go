@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"regexp"
 
 	"berth/internal/meta"
 )
@@ -75,12 +75,15 @@ type Failure struct {
 	Reason string
 }
 
+// digestPattern is the form of digests in the ECR API (ImageFailure, InvalidImageDigest).
+var digestPattern = regexp.MustCompile(`^[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+$`)
+
 // checkRef finds what is wrong with an image id before it is looked up.
 func checkRef(ref ImageRef) *Failure {
 	switch {
 	case ref.Digest == "" && ref.Tag == "":
 		return &Failure{ref, "MissingDigestAndTag", "Invalid request parameters: both tag and digest cannot be null"}
-	case ref.Digest != "" && !strings.Contains(ref.Digest, ":"):
+	case ref.Digest != "" && !digestPattern.MatchString(ref.Digest):
 		return &Failure{ref, "InvalidImageDigest", "Invalid request parameters: image digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'"}
 	case ref.Tag != "" && !ValidTag(ref.Tag):
 		return &Failure{ref, "InvalidImageTag", "Invalid request parameters: image tag should satisfy the regex '[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}'"}

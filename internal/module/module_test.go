@@ -31,7 +31,11 @@ func clientOf(reg *ecrtest.Registry) *Client {
 // write puts files into a directory project/env, so that the derived stack id is always the same.
 func write(t testing.TB, files map[string]string) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "project", "env")
+	project := filepath.Join(t.TempDir(), "project")
+	dir := filepath.Join(project, "env")
+	if err := os.MkdirAll(filepath.Join(project, ".git"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for name, body := range files {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

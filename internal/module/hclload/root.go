@@ -250,7 +250,7 @@ func (r *Root) decode(body hcl.Body, opt Options) hcl.Diagnostics {
 		case "data":
 			diags = append(diags, r.addData(b)...)
 		case "moved":
-			diags = append(diags, warning(b.DefRange, "the moved block is about Terraform's state, which berth does not use, so it has no effect; after renaming a module pass --stack with its former name"))
+			diags = append(diags, warning(b.DefRange, "the moved block is about Terraform's state, which berth does not use, so it has no effect; a repository that another module block names moves there by itself"))
 		case "import":
 			diags = append(diags, problem(b.DefRange, "import blocks are not supported: remove it and pass --adopt to take over repositories that exist"))
 		default:

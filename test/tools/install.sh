@@ -101,7 +101,7 @@ report() {
 	local name source when status=0
 	while read -r name source when; do
 		if wanted "$name" "$when" && ! command -v "$name" >/dev/null; then
-			say "missing $name: go install ${source} failed"
+			say "missing $name: build it with go install ${source}"
 			status=1
 		fi
 	done < <(rows "$here/go-tools.txt")
@@ -125,7 +125,10 @@ report() {
 	return "$status"
 }
 
-mkdir -p "$bin" "$stamps"
+if ! mkdir -p "$bin" "$stamps"; then
+	say "$root cannot be made: set BERTH_TOOLS to a directory that can"
+	exit "${BERTH_REQUIRE_ALL:-0}"
+fi
 # Two runs at once (two shells, or two checkouts) would build the same programs twice.
 if command -v flock >/dev/null; then
 	exec 9>"$root/lock"

@@ -216,8 +216,10 @@ func (s *Stack) plan(ctx context.Context, c *Client, opt PlanOptions, destroy bo
 		}
 	}
 	result := &Plan{plan: p, warnings: st.warnings}
-	if result.before, err = s.currentOutputs(st, found.Repositories); err != nil {
-		return nil, err
+	if !p.OnlyCreates() {
+		if result.before, err = s.currentOutputs(st, found.Repositories); err != nil {
+			return nil, err
+		}
 	}
 	if !destroy {
 		pending := map[string]bool{}

@@ -338,6 +338,12 @@ func (n *Counts) Count(a Action) {
 	}
 }
 
+// OnlyCreates says that the plan is the first one: there is something to do, and nothing of it exists yet.
+func (p *Plan) OnlyCreates() bool {
+	changes := p.Changes()
+	return len(changes) > 0 && !slices.ContainsFunc(changes, func(c Change) bool { return c.Action != Create })
+}
+
 // Doomed lists the repositories that the plan deletes or replaces, without which the question whether they hold images
 // need not be asked.
 func (p *Plan) Doomed() []string {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 
 	"github.com/zclconf/go-cty/cty"
 
@@ -103,7 +104,7 @@ func changeOf(c plan.Change) changeJSON {
 	return out
 }
 
-// outputChanges pairs the outputs before and after by name.
+// outputChanges pairs the outputs before and after by name. An output that is null does not exist, but it is listed.
 func outputChanges(before, after []Output) (map[string]changeJSON, error) {
 	index := func(list []Output) map[string]Output {
 		m := map[string]Output{}
@@ -115,10 +116,12 @@ func outputChanges(before, after []Output) (map[string]changeJSON, error) {
 		return m
 	}
 	old, now := index(before), index(after)
-	names := maps.Clone(old)
-	maps.Copy(names, now)
 	changes := map[string]changeJSON{}
-	for name := range names {
+	for _, o := range slices.Concat(before, after) {
+		name := o.Name
+		if _, done := changes[name]; done {
+			continue
+		}
 		c := changeJSON{AfterUnknown: false, BeforeSensitive: old[name].Sensitive, AfterSensitive: now[name].Sensitive}
 		var err error
 		if o, ok := old[name]; ok {
@@ -141,6 +144,8 @@ func outputAction(c changeJSON, old, now map[string]Output, name string) plan.Ac
 	_, was := old[name]
 	_, is := now[name]
 	switch {
+	case !was && !is:
+		return plan.NoOp
 	case !was:
 		return plan.Create
 	case !is:

@@ -79,14 +79,14 @@ func TestOutputChanges(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"same": `no-op "x" "x" false`, "gone": `delete "x" null false`, "changed": `update "x" {"k":"v"} {"u":true}`,
-		"new": `create null [null,"v"] [true,false]`,
+		"new": `create null [null,"v"] [true,false]`, "absent": `no-op null null false`,
 	} {
 		c := doc.OutputChanges[name]
 		if got := strings.Join(c.Actions, "+") + " " + string(c.Before) + " " + string(c.After) + " " + string(c.AfterUnknown); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
-	if len(doc.OutputChanges) != 4 || doc.Applyable {
+	if len(doc.OutputChanges) != 5 || doc.Applyable {
 		t.Errorf("%s", b)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -81,7 +82,7 @@ func orNew(m map[string][]float64) map[string][]float64 {
 }
 
 func report(subjects []*subject, all []workload, results map[string]map[string][]float64) error {
-	w := tabwriter.NewWriter(os.Stdout, 2, 4, 2, ' ', 0)
+	w := &strings.Builder{}
 	fmt.Fprint(w, "workload\tunit")
 	for _, s := range subjects {
 		fmt.Fprintf(w, "\t%s (min)\tmedian\t(max)", s.name)
@@ -101,7 +102,11 @@ func report(subjects []*subject, all []workload, results map[string]map[string][
 		}
 		fmt.Fprintln(w)
 	}
-	return w.Flush()
+	table := tabwriter.NewWriter(os.Stdout, 2, 4, 2, ' ', 0)
+	if _, err := io.WriteString(table, w.String()); err != nil {
+		return err
+	}
+	return table.Flush()
 }
 
 // medianRatio compares round by round, so that a drift of the machine hits both.
@@ -131,12 +136,12 @@ func (s *subject) stop() error {
 	done := make(chan error, 1)
 	go func() { done <- s.cmd.Wait() }()
 	select {
-	case <-done: // a registry that was told to stop may say so in its exit code
+	case _ = <-done: // a registry that was told to stop may say so in its exit code
 	case <-time.After(30 * time.Second):
 		if err := s.cmd.Process.Kill(); err != nil {
 			return err
 		}
-		<-done
+		_ = <-done
 	}
 	return os.RemoveAll(s.dir)
 }

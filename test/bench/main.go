@@ -133,15 +133,18 @@ func (s *subject) stop() error {
 	if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
 		return err
 	}
-	done := make(chan error, 1)
-	go func() { done <- s.cmd.Wait() }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.cmd.Wait() // a registry that was told to stop may say so in its exit code
+	}()
 	select {
-	case _ = <-done: // a registry that was told to stop may say so in its exit code
+	case <-done:
 	case <-time.After(30 * time.Second):
 		if err := s.cmd.Process.Kill(); err != nil {
 			return err
 		}
-		_ = <-done
+		<-done
 	}
 	return os.RemoveAll(s.dir)
 }

@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // ErrNotFound says that the row asked for does not exist.
@@ -14,14 +16,25 @@ var ErrNotFound = errors.New("no such row")
 // ErrExists says that an insert met a row with the same unique key.
 var ErrExists = errors.New("row exists already")
 
+// ErrUnavailable says that the store cannot be reached now, or was closed. The
+// same call may succeed later. When it comes from an Update, the changes may
+// have been kept in one case: the connection was lost during the commit.
+var ErrUnavailable = errors.New("the metadata store is unavailable")
+
+// ErrText says that a text cannot be stored or looked for: it is not UTF-8 or
+// has a NUL character in it, which not every database takes.
+var ErrText = errors.New("text is not UTF-8 or has a NUL character")
+
 // A Backend is one database engine: it runs functions inside transactions.
 type Backend interface {
-	// View runs fn in a read-only transaction on one consistent snapshot.
+	// View runs fn, once at most, in a read-only transaction on one consistent
+	// snapshot.
 	View(ctx context.Context, fn func(Querier) error) error
 	// Update runs fn in a write transaction. When it returns nil the changes
 	// are committed and durable. When fn fails nothing of it is kept. fn may
 	// run more than once, so it must have no effect outside the transaction
-	// other than assigning results.
+	// other than assigning results, and must assign all of them in each run:
+	// what it appends to, it resets first.
 	Update(ctx context.Context, fn func(Querier) error) error
 	// Ping reports whether the database answers.
 	Ping(ctx context.Context) error
@@ -70,8 +83,22 @@ type Tx struct {
 	backend Backend
 }
 
-// insert runs an INSERT … RETURNING id and maps a violated key to ErrExists.
+// storable finds texts that some database would refuse, so that all do.
+func storable(args []any) error {
+	for _, a := range args {
+		if s, ok := a.(string); ok && (!utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0) {
+			return ErrText
+		}
+	}
+	return nil
+}
+
+// insert runs an INSERT … RETURNING id and maps a violated key to ErrExists,
+// after which the transaction can only be given up.
 func (tx *Tx) insert(query string, args ...any) (int64, error) {
+	if err := storable(args); err != nil {
+		return 0, err
+	}
 	var id int64
 	err := tx.q.QueryRow(query, args...).Scan(&id)
 	if err != nil && tx.backend.IsUnique(err) {
@@ -82,12 +109,18 @@ func (tx *Tx) insert(query string, args ...any) (int64, error) {
 
 // exec runs a statement that may touch any number of rows.
 func (tx *Tx) exec(query string, args ...any) error {
+	if err := storable(args); err != nil {
+		return err
+	}
 	_, err := tx.q.Exec(query, args...)
 	return err
 }
 
 // one runs a statement that must touch a row; none is ErrNotFound.
 func (tx *Tx) one(query string, args ...any) error {
+	if err := storable(args); err != nil {
+		return err
+	}
 	res, err := tx.q.Exec(query, args...)
 	if err != nil {
 		return err
@@ -107,6 +140,10 @@ type scanner interface{ Scan(dest ...any) error }
 
 // get reads one row with scan; none is ErrNotFound.
 func get[T any](tx *Tx, scan func(scanner) (T, error), query string, args ...any) (T, error) {
+	if err := storable(args); err != nil {
+		var zero T
+		return zero, err
+	}
 	v, err := scan(tx.q.QueryRow(query, args...))
 	if errors.Is(err, sql.ErrNoRows) {
 		var zero T
@@ -117,6 +154,9 @@ func get[T any](tx *Tx, scan func(scanner) (T, error), query string, args ...any
 
 // list reads all rows of a query with scan.
 func list[T any](tx *Tx, scan func(scanner) (T, error), query string, args ...any) (out []T, err error) {
+	if err := storable(args); err != nil {
+		return nil, err
+	}
 	rows, err := tx.q.Query(query, args...)
 	if err != nil {
 		return nil, err

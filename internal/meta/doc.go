@@ -9,8 +9,9 @@
 //     snapshot, [DB.Update] is serialised with every other Update and is
 //     durable (fsynced) when it returns nil. No bytes are streamed while a
 //     transaction is open.
-//   - A missing row is [ErrNotFound], a violated uniqueness is [ErrExists];
-//     everything else is a fault of the store.
+//   - A missing row is [ErrNotFound], a violated uniqueness is [ErrExists], a
+//     text that no database may hold is [ErrText], a store that cannot be
+//     reached is [ErrUnavailable]; everything else is a fault of the store.
 //
 // One SQL text serves every database. Placeholders are $1…$n, upserts are
 // ON CONFLICT, times are integers of microseconds since the Unix epoch (UTC)

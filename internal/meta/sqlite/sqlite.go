@@ -122,7 +122,7 @@ type job struct {
 	ready chan struct{}
 }
 
-var errClosed = errors.New("the metadata database is closed")
+var errClosed = fmt.Errorf("%w: it was closed", meta.ErrUnavailable)
 
 func (b *backend) View(ctx context.Context, fn func(meta.Querier) error) error {
 	var c *conn

@@ -84,7 +84,7 @@ func TestDeleteFailures(t *testing.T) {
 }
 
 // distribution#3178: the children of an index that lives are not to be lost.
-func TestInvariant08_ChildOfALiveIndexStays(t *testing.T) {
+func TestInvariant08_ChildOfLiveIndexStays(t *testing.T) {
 	b := newBench(t)
 	b.create("app")
 	inner := testkit.RandomIndex(t, 10, "amd64", "arm64")

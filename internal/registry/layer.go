@@ -164,6 +164,8 @@ func uploadError(err error, repo meta.Repository, id string) error {
 
 // CheckLayers says which layers the repository has. A layer reported as there
 // is leased: garbage collection leaves it alone until a manifest can name it.
+// One whose bytes are lost or damaged in length counts as missing, so that
+// clients push it again, which repairs it.
 func (r *Registry) CheckLayers(ctx context.Context, s meta.Scope, name string, digests []digest.Digest) (found []BlobInfo, missing []digest.Digest, err error) {
 	var stale []string
 	var repo meta.Repository
@@ -190,25 +192,62 @@ func (r *Registry) CheckLayers(ctx context.Context, s meta.Scope, name string, d
 		}
 		return nil
 	})
-	if err != nil || len(stale) == 0 {
-		return found, missing, err
-	}
-	err = r.db.Update(ctx, func(tx *meta.Tx) error {
-		for _, d := range stale {
-			if err := tx.RenewLease(repo.ID, d, now); err != nil {
-				return err // gone since: the answer would not hold
+	if err == nil && len(stale) > 0 {
+		err = r.db.Update(ctx, func(tx *meta.Tx) error {
+			for _, d := range stale {
+				if err := tx.RenewLease(repo.ID, d, now); err != nil {
+					return err // gone since: the answer would not hold
+				}
 			}
+			return nil
+		})
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	// Looked at after the lease, which keeps the bytes that are there now.
+	whole := found[:0]
+	for _, b := range found {
+		if err := r.checkStored(ctx, repo, b); err != nil {
+			r.log.Error("a blob is damaged; its next push repairs it", "err", err)
+			missing = append(missing, b.Digest)
+			continue
 		}
-		return nil
-	})
-	return found, missing, err
+		whole = append(whole, b)
+	}
+	return whole, missing, nil
+}
+
+// checkStored finds a blob whose bytes are not there, or not as many as its row says.
+func (r *Registry) checkStored(ctx context.Context, repo meta.Repository, b BlobInfo) error {
+	f, err := r.openStored(ctx, repo, meta.Blob{Domain: domain(repo), Digest: b.Digest.String(), Size: b.Size})
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// openStored opens the bytes of a row. A copy whose length is not what the row
+// says is a fault of the server.
+func (r *Registry) openStored(ctx context.Context, repo meta.Repository, b meta.Blob) (blob.Reader, error) {
+	f, err := r.blobs.Open(ctx, blob.Key{Domain: b.Domain, Digest: digest.Digest(b.Digest)})
+	if err != nil {
+		return nil, fmt.Errorf("blob %s of repository %s has a row but cannot be opened: %w", b.Digest, repo.Name, err)
+	}
+	if f.Size() != b.Size {
+		err := fmt.Errorf("blob %s of repository %s has %d bytes stored where its row says %d", b.Digest, repo.Name, f.Size(), b.Size)
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // OpenBlob reads a blob of the repository. A copy whose length is not what its
 // row says is a fault of the server, never a shorter answer.
 func (r *Registry) OpenBlob(ctx context.Context, s meta.Scope, name string, d digest.Digest) (BlobInfo, blob.Reader, error) {
 	var m meta.Member
-	err := r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) (err error) {
+	var repo meta.Repository
+	err := r.view(ctx, s, name, func(tx *meta.Tx, rp meta.Repository) (err error) {
+		repo = rp
 		m, err = tx.Member(repo.ID, d.String())
 		if errors.Is(err, meta.ErrNotFound) {
 			return layerNotFound(s, name, d)
@@ -218,13 +257,9 @@ func (r *Registry) OpenBlob(ctx context.Context, s meta.Scope, name string, d di
 	if err != nil {
 		return BlobInfo{}, nil, err
 	}
-	f, err := r.blobs.Open(ctx, blob.Key{Domain: m.Domain, Digest: d})
+	f, err := r.openStored(ctx, repo, m.Blob)
 	if err != nil {
-		return BlobInfo{}, nil, fmt.Errorf("blob %s of repository %s has a row but cannot be opened: %w", d, name, err)
-	}
-	if f.Size() != m.Size {
-		err := fmt.Errorf("blob %s of repository %s has %d bytes stored where its row says %d", d, name, f.Size(), m.Size)
-		return BlobInfo{}, nil, errors.Join(err, f.Close())
+		return BlobInfo{}, nil, err
 	}
 	return BlobInfo{Digest: d, Size: m.Size}, f, nil
 }
@@ -257,6 +292,7 @@ func (r *Registry) DeleteBlob(ctx context.Context, s meta.Scope, name string, d 
 // the right to read the source.
 func (r *Registry) MountBlob(ctx context.Context, s meta.Scope, name, from string, d digest.Digest) (info BlobInfo, mounted bool, err error) {
 	err = r.update(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		info, mounted = BlobInfo{}, false
 		source, err := tx.Repository(s, from)
 		if errors.Is(err, meta.ErrNotFound) {
 			return nil

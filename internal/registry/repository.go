@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
+	"berth/internal/access"
 	"berth/internal/meta"
 )
 
@@ -49,7 +51,7 @@ func ParseARN(arn string) (s meta.Scope, name string, err error) {
 	}
 	name, ok := strings.CutPrefix(parts[5], "repository/")
 	s = meta.Scope{Region: parts[3], Account: parts[4]}
-	if !ok || !ValidName(name) || s.Region == "" || len(s.Account) != 12 {
+	if !ok || !ValidName(name) || s.Region == "" || !access.IsAccountID(s.Account) {
 		return s, "", invalid("resourceArn", "Invalid ARN")
 	}
 	return s, name, nil
@@ -273,6 +275,9 @@ func putResourceTags(tx *meta.Tx, repositoryID int64, tags []meta.ResourceTag) e
 	return err
 }
 
+// tagText is what keys and values of tags consist of.
+var tagText = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
+
 // checkResourceTags applies AWS's rules for tags (Tagging AWS resources, "Tag
 // naming limits and requirements").
 func checkResourceTags(tags []meta.ResourceTag) error {
@@ -283,6 +288,8 @@ func checkResourceTags(tags []meta.ResourceTag) error {
 			return refuse(InvalidTagParameter, "Tag key '%s' must have 1 to %d characters", t.Key, maxResourceTagKey)
 		case utf8.RuneCountInString(t.Value) > maxResourceTagValue:
 			return refuse(InvalidTagParameter, "The value of tag '%s' must have at most %d characters", t.Key, maxResourceTagValue)
+		case !tagText.MatchString(t.Key) || !tagText.MatchString(t.Value):
+			return refuse(InvalidTagParameter, "Tag key '%s' and its value may have letters, numbers, spaces and the characters _ . : / = + - @ only", t.Key)
 		case strings.HasPrefix(strings.ToLower(t.Key), "aws:"):
 			return refuse(InvalidTagParameter, "Tag key '%s' must not start with the reserved prefix 'aws:'", t.Key)
 		case seen[t.Key]:

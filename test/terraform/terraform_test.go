@@ -10,7 +10,10 @@ func TestTerraform(t *testing.T) {
 		name string
 		run  func(*testing.T, *lab)
 	}{
+		{"changes", testChanges}, // the longest comes first
 		{"examples", testExamples},
+		{"seed", testSeed},
+		{"empty", testEmpty},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()

@@ -33,6 +33,7 @@ type Store struct {
 
 // Open prepares the directory tree below root, which must exist.
 func Open(root string) (*Store, error) {
+	root = filepath.Clean(root) // ensureDir goes up to it by name
 	s := &Store{root: root, dirs: map[string]bool{}}
 	for _, d := range []string{s.uploads(), filepath.Join(root, "blobs")} {
 		if err := s.ensureDir(d); err != nil {
@@ -219,7 +220,7 @@ func (s *Store) ensureDir(dir string) error {
 	if known {
 		return nil
 	}
-	if dir != s.root {
+	if dir != s.root && dir != filepath.Dir(dir) {
 		if err := s.ensureDir(filepath.Dir(dir)); err != nil {
 			return err
 		}

@@ -287,9 +287,8 @@ func (b *bench) healed(other *servertest.Server) {
 	same(b, "registry healed by berth", native, want)
 }
 
-// credentialTaken takes the credential from a cache rule, which the API cannot: Terraform tries in every apply anew and
-// reports success until it is told to replace the rule, as modules/ecr/README.md says. The native engine replaces it,
-// when that is allowed.
+// credentialTaken takes the credential from a cache rule, which the API cannot: Terraform fails in every apply until it
+// is told to replace the rule, as modules/ecr/README.md says. The native engine replaces it, when that is allowed.
 func (b *bench) credentialTaken(other *servertest.Server) {
 	b.Helper()
 	rule := address("pull_through_cache_rule", "login")
@@ -298,8 +297,9 @@ func (b *bench) credentialTaken(other *servertest.Server) {
 		pull_through_cache_rules = { "login" = { upstream_registry_url = "registry-1.docker.io" } }
 	}`)
 	before := read(b, b.server).Rules["login"]
-	applied := b.apply()
+	applied := b.applying(1)
 	same(b, "terraform's action", applied.actions[rule], "update")
+	contains(b, "terraform apply", joined(applied.errors), "Please set either credential arn or role arn to update the credentials")
 	same(b, "cache rule after terraform apply", read(b, b.server).Rules["login"], before)
 	again := b.apply("-replace=" + rule)
 	same(b, "terraform's actions when it is told to replace", again.actions, map[string]string{rule: "replace"})

@@ -53,7 +53,8 @@ func (d document) changes() map[string]change {
 		}
 		c := change{Actions: r.Change.Actions, Before: attributes(r.Change.Before), After: attributes(r.Change.After)}
 		for name, unknown := range r.Change.AfterUnknown {
-			if unknown == true {
+			// The provider does not know tags_all while planning when there are no tags or the repository is a new one.
+			if unknown == true && name != "tags_all" {
 				c.Unknown = append(c.Unknown, name)
 			}
 		}
@@ -96,6 +97,12 @@ func attributes(object map[string]any) map[string]any {
 			if len(tags) == 0 {
 				delete(clean, name)
 			}
+		}
+	}
+	// Likewise a key that is not there is null when it is planned, and an empty text when it was read.
+	if list, ok := clean["encryption_configuration"].([]any); ok && len(list) == 1 {
+		if one, ok := list[0].(map[string]any); ok && one["kms_key"] == "" {
+			delete(one, "kms_key")
 		}
 	}
 	return clean

@@ -14,6 +14,11 @@ func TestTerraform(t *testing.T) {
 		{"examples", testExamples},
 		{"seed", testSeed},
 		{"empty", testEmpty},
+		{"non-empty", testNonEmpty},
+		{"encryption", testEncryption},
+		{"errors", testErrors},
+		{"interrupted", testInterrupted},
+		{"owners", testOwners},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()

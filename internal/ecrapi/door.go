@@ -196,6 +196,10 @@ func exception(err error) *ecr.Exception {
 		return &ecr.Exception{Type: "RequestTimeoutException", Message: "The request body did not arrive.", Status: http.StatusRequestTimeout}
 	case errors.Is(err, blob.ErrNoSpace):
 		return &ecr.Exception{Type: ecr.CodeServer, Message: "The registry has no space left.", Status: http.StatusInsufficientStorage}
+	case errors.Is(err, meta.ErrText):
+		return ecr.NewException(ecr.CodeInvalidParameter, "A text of the request has a NUL character.")
+	case errors.Is(err, meta.ErrUnavailable):
+		return ecr.NewException(ecr.CodeServiceUnavailable, "The registry cannot reach its database now.")
 	case errors.Is(err, context.Canceled):
 		return ecr.NewException(ecr.CodeServiceUnavailable, "The request was cancelled.")
 	default:

@@ -10,6 +10,7 @@ import (
 	"berth/internal/access"
 	"berth/internal/access/token"
 	"berth/internal/blob"
+	"berth/internal/meta"
 	"berth/internal/registry"
 	"berth/internal/upload"
 )
@@ -67,6 +68,10 @@ func wire(err error) *wireError {
 		return &wireError{http.StatusRequestTimeout, "BLOB_UPLOAD_INVALID", "The request body did not arrive whole; the upload can be continued where it stopped"}
 	case errors.Is(err, blob.ErrNoSpace):
 		return &wireError{http.StatusInsufficientStorage, "DENIED", "The registry has no space left"}
+	case errors.Is(err, meta.ErrText):
+		return &wireError{http.StatusBadRequest, "UNSUPPORTED", "A text of the request is not UTF-8 or has a NUL character"}
+	case errors.Is(err, meta.ErrUnavailable):
+		return &wireError{http.StatusServiceUnavailable, "UNKNOWN", "The registry cannot reach its database now"}
 	case errors.Is(err, context.Canceled):
 		return &wireError{http.StatusServiceUnavailable, "UNKNOWN", "The request was cancelled"}
 	default:

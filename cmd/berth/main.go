@@ -44,7 +44,7 @@ func main() {
 func run(ctx context.Context, env *environment, args []string) int {
 	root := newRootCommand(env)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	var code ExitCode
 	switch {
 	case err == nil:
@@ -54,6 +54,12 @@ func run(ctx context.Context, env *environment, args []string) int {
 			printError(env, err)
 		}
 		return code.ExitCode()
+	case cmd == root: // it runs nothing itself, so no command was found in the line
+		if !strings.Contains(err.Error(), "\n") { // otherwise it ends with suggestions
+			err = fmt.Errorf("%w: see berth --help", err)
+		}
+		printError(env, err)
+		return usageError
 	default:
 		printError(env, err)
 		return 1

@@ -42,4 +42,9 @@ resource "aws_ecr_lifecycle_policy" "this" {
       },
     ]
   })
+
+  lifecycle {
+    # A repository that is replaced starts without a policy, and its name does not tell that it is a new one.
+    replace_triggered_by = [aws_ecr_repository.this[each.key].arn]
+  }
 }

@@ -31,6 +31,11 @@ resource "aws_ecr_repository_policy" "this" {
 
   repository = aws_ecr_repository.this[each.key].name
   policy     = each.value
+
+  lifecycle {
+    # A repository that is replaced starts without a policy, and its name does not tell that it is a new one.
+    replace_triggered_by = [aws_ecr_repository.this[each.key].arn]
+  }
 }
 
 resource "aws_ecr_pull_through_cache_rule" "this" {

@@ -12,7 +12,8 @@ import (
 	"berth/internal/meta"
 )
 
-// Run exercises a backend. open returns a fresh, empty store each time.
+// Run exercises a backend. open returns a fresh, empty store each time, and
+// closes it when the test ends; a second Close must do no harm.
 func Run(t *testing.T, open func(t *testing.T) *meta.DB) {
 	t.Run("repositories", func(t *testing.T) { repositories(t, open(t)) })
 	t.Run("images and tags", func(t *testing.T) { images(t, open(t)) })
@@ -21,6 +22,17 @@ func Run(t *testing.T, open func(t *testing.T) *meta.DB) {
 	t.Run("settings", func(t *testing.T) { settings(t, open(t)) })
 	t.Run("failed update leaves nothing", func(t *testing.T) { rollback(t, open(t)) })
 	t.Run("concurrent updates", func(t *testing.T) { concurrent(t, open(t)) })
+	t.Run("order", func(t *testing.T) { order(t, open(t)) })
+	t.Run("pages of images", func(t *testing.T) { imagePages(t, open(t)) })
+	t.Run("access keys and cache rules", func(t *testing.T) { accounts(t, open(t)) })
+	t.Run("texts", func(t *testing.T) { texts(t, open(t)) })
+	t.Run("no update is lost", func(t *testing.T) { lostUpdates(t, open(t)) })
+	t.Run("no write skew", func(t *testing.T) { writeSkew(t, open(t)) })
+	t.Run("one of many inserts wins", func(t *testing.T) { uniqueRace(t, open(t)) })
+	t.Run("all agree on a setting", func(t *testing.T) { ensureRace(t, open(t)) })
+	t.Run("a view is a snapshot", func(t *testing.T) { snapshot(t, open(t)) })
+	t.Run("failures stay alone", func(t *testing.T) { failures(t, open(t)) })
+	t.Run("close", func(t *testing.T) { closing(t, open(t)) })
 }
 
 var home = meta.Scope{Account: "000000000000", Region: "us-east-1"}

@@ -260,14 +260,17 @@ func (b *backend) Ping(ctx context.Context) error {
 	})
 }
 
-func (b *backend) Close() error {
-	b.closing.Do(func() { close(b.stop) })
-	<-b.done
-	errs := []error{b.writer.close()}
-	for range cap(b.readers) {
-		errs = append(errs, (<-b.readers).close())
-	}
-	return errors.Join(append(errs, b.closePools())...)
+func (b *backend) Close() (err error) {
+	b.closing.Do(func() {
+		close(b.stop)
+		<-b.done
+		errs := []error{b.writer.close()}
+		for range cap(b.readers) {
+			errs = append(errs, (<-b.readers).close())
+		}
+		err = errors.Join(append(errs, b.closePools())...)
+	})
+	return err
 }
 
 func (b *backend) closePools() error {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"berth/internal/meta"
 	"berth/internal/meta/metatest"
@@ -79,56 +78,6 @@ func TestCancelledUpdateIsNotRun(t *testing.T) {
 	}
 }
 
-func benchmarkStore(b *testing.B) (*meta.DB, int64) {
-	db := open(b, filepath.Join(b.TempDir(), "meta.db"))
-	r := &meta.Repository{Scope: meta.Scope{Account: "000000000000", Region: "us-east-1"}, Name: "app", Mutability: "MUTABLE", Encryption: "AES256"}
-	err := db.Update(context.Background(), func(tx *meta.Tx) error {
-		if err := tx.InsertRepository(r); err != nil {
-			return err
-		}
-		m := &meta.StoredManifest{Image: meta.Image{RepositoryID: r.ID, Digest: "sha256:aa", PushedAt: time.Unix(1, 0)}, Bytes: make([]byte, 1200)}
-		if err := tx.InsertImage(m); err != nil {
-			return err
-		}
-		return tx.PutTag(r.ID, "latest", m.ID, time.Unix(1, 0))
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	return db, r.ID
-}
-
-func BenchmarkManifestByTag(b *testing.B) {
-	db, repo := benchmarkStore(b)
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			err := db.View(context.Background(), func(tx *meta.Tx) error {
-				if _, err := tx.Repository(meta.Scope{Account: "000000000000", Region: "us-east-1"}, "app"); err != nil {
-					return err
-				}
-				_, err := tx.ManifestByTag(repo, "latest")
-				return err
-			})
-			if err != nil {
-				b.Error(err)
-			}
-		}
-	})
-}
-
-func BenchmarkUpdate(b *testing.B) {
-	db, repo := benchmarkStore(b)
-	b.ReportAllocs()
-	b.SetParallelism(16)
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			err := db.Update(context.Background(), func(tx *meta.Tx) error {
-				return tx.PutResourceTag(repo, meta.ResourceTag{Key: "k", Value: "v"})
-			})
-			if err != nil {
-				b.Error(err)
-			}
-		}
-	})
+func BenchmarkStore(b *testing.B) {
+	metatest.Benchmark(b, open(b, filepath.Join(b.TempDir(), "meta.db")))
 }

@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"berth/internal/module"
 	"berth/internal/testkit"
+	"berth/modules"
 )
 
 // TestDockerBuildsPushesAndPulls follows the seed's page: log in with the
@@ -18,14 +20,17 @@ func TestDockerBuildsPushesAndPulls(t *testing.T) {
 
 	docker.refused([]string{"no basic auth credentials"}, "pull", r.ref("app:latest"))
 	docker.refused([]string{"401 Unauthorized"}, "login", "--username", r.user, "--password", wrongPassword, r.Host)
-	login := testkit.Command{
-		Path: testkit.Tool(t, "bash"), Env: append(docker.env, r.Env()...),
-		Args: []string{"-c", "aws ecr get-login-password --region " + r.Region + " | docker login --username AWS --password-stdin " + r.Host},
-	}
 	testkit.Tool(t, "aws")
+	login := testkit.Command{
+		Path: testkit.Tool(t, "bash"), Env: append(docker.env, r.Env()...), Args: []string{"-c", r.loginCommand()},
+	}
 	if out := login.Run(t).Stdout; !strings.Contains(out, "Login Succeeded") {
 		t.Errorf("docker login printed %q", out)
 	}
+
+	docker.build("flowise-server")
+	docker.run("tag", "flowise-server:latest", r.ref("flowise-server:latest"))
+	docker.run("push", r.ref("flowise-server:latest"))
 
 	docker.build("first")
 	docker.run("tag", "first", r.ref("app:latest"))
@@ -56,6 +61,39 @@ func TestDockerBuildsPushesAndPulls(t *testing.T) {
 	docker.refused(append(immutable("v1"), "tag invalid: "), "push", r.ref("frozen:v1"))
 	equal(t, "digest of the immutable tag", r.digestOf("frozen", "v1"), pushed)
 	docker.refused([]string{"does not exist in the registry"}, "push", docker.tagged("second", r.ref("nowhere:v1")))
+}
+
+// loginCommand applies the seed's Basic Example to the registry and returns its
+// output docker_login_command.
+func (r *registry) loginCommand() string {
+	r.t.Helper()
+	stack, err := module.Load("../../examples/basic", module.LoadOptions{BuiltinModule: modules.FS})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	options := stack.ClientOptions()
+	options.Endpoint, options.STSEndpoint, options.Region = r.Endpoint, r.Endpoint, r.Region
+	options.AccessKeyID, options.SecretAccessKey = r.Root.AccessKeyID, r.Root.SecretAccessKey
+	client, err := module.NewClient(r.t.Context(), options)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	plan, err := stack.Plan(r.t.Context(), client, module.PlanOptions{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := client.Apply(r.t.Context(), plan, func(module.Event) {}); err != nil {
+		r.t.Fatal(err)
+	}
+	outputs, err := stack.Outputs(r.t.Context(), client)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	command, err := outputs.Raw("docker_login_command")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return command
 }
 
 // build makes a small image of that name whose content is the name.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 
 	"berth/internal/meta"
@@ -20,6 +21,7 @@ const (
 	maxTransaction = time.Minute     // for the longest, the removal of a large repository
 	beginAttempts  = 3               // connections tried: idle ones may be dead after a restart
 	updateAttempts = 20              // runs of one update
+	sharedAttempts = 2               // of them among other updates of this server
 	updateBudget   = 10 * time.Second
 	firstBackoff   = time.Millisecond
 	maxBackoff     = 100 * time.Millisecond
@@ -31,10 +33,12 @@ type backend struct {
 	db     *sql.DB
 	config *pgx.ConnConfig
 	where  string
-	// line lets updates that met others through one by one: most conflicts are
-	// among the updates of one server, and waiting costs less than meeting again.
-	line   chan struct{}
-	probes singleflight.Group
+	// turns lets some updates run at once, which leaves connections for views,
+	// and one that met others too often alone: it takes all the turns. Those
+	// who wait are served in order, so each gets through.
+	turns   *semaphore.Weighted
+	writers int64
+	probes  singleflight.Group
 
 	mu      sync.Mutex
 	closed  bool
@@ -76,15 +80,9 @@ func (b *backend) Update(ctx context.Context, fn func(meta.Querier) error) error
 		return err
 	}
 	defer leave()
-	inLine := false
-	defer func() {
-		if inLine {
-			<-b.line
-		}
-	}()
 	started := time.Now()
 	for attempt := 1; ; attempt++ {
-		err := b.transact(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable}, fn)
+		err := b.attempt(ctx, attempt > sharedAttempts, fn)
 		var again *againError
 		if !errors.As(err, &again) {
 			return err
@@ -95,19 +93,28 @@ func (b *backend) Update(ctx context.Context, fn func(meta.Querier) error) error
 			}
 			return again.err
 		}
-		if !inLine {
-			select {
-			case b.line <- struct{}{}:
-				inLine = true
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			continue
-		}
-		if err := pause(ctx, attempt-1); err != nil {
+		if err := pause(ctx, attempt); err != nil {
 			return err
 		}
 	}
+}
+
+// attempt runs an update once, among others or alone.
+func (b *backend) attempt(ctx context.Context, alone bool, fn func(meta.Querier) error) error {
+	turns := int64(1)
+	if alone {
+		turns = b.writers
+	}
+	wait, cancel := context.WithTimeout(ctx, updateBudget)
+	defer cancel()
+	if err := b.turns.Acquire(wait, turns); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return b.unavailable(errCrowded)
+	}
+	defer b.turns.Release(turns)
+	return b.transact(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable}, fn)
 }
 
 // pause waits before the n-th repetition: twice as long each time, within

@@ -75,6 +75,7 @@ var (
 	errSilent         = errors.New("the server stopped answering")
 	errTooLong        = fmt.Errorf("a transaction took longer than %v", maxTransaction)
 	errBusy           = fmt.Errorf("no connection could be had within %v", acquireTimeout)
+	errCrowded        = fmt.Errorf("the change could not begin within %v, so many are waiting", updateBudget)
 	errContended      = errors.New("the change met too many others at the same time")
 	errClosed         = errors.New("it was closed")
 )

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+	"golang.org/x/sync/semaphore"
 
 	"berth/internal/meta"
 )
@@ -62,7 +63,8 @@ func Open(ctx context.Context, rawURL string) (*meta.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{config: cfg, where: where(cfg), line: make(chan struct{}, 1)}
+	writers := int64(max(1, conns*3/4))
+	b := &backend{config: cfg, where: where(cfg), turns: semaphore.NewWeighted(writers), writers: writers}
 	if err := b.migrate(ctx); err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ func TestTerraform(t *testing.T) {
 		{"errors", testErrors},
 		{"interrupted", testInterrupted},
 		{"owners", testOwners},
+		{"user", testUser},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()

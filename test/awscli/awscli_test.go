@@ -31,7 +31,7 @@ func TestStories(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Vars = append(env.Vars, server.Env()...)
 			env.Vars = append(env.Vars,
-				"REGISTRY="+server.Host, "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1",
+				"LF=\n", "REGISTRY="+server.Host, "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1",
 				"AWS_CONFIG_FILE="+filepath.Join(env.WorkDir, "no-aws-config"),
 				"AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(env.WorkDir, "no-aws-credentials"))
 			return nil

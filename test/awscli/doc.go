@@ -6,7 +6,8 @@
 //
 //	aws ARGS...                  runs the AWS CLI, signing as the root user of a running registry
 //	prints LINE...               the last command printed exactly these lines (tabs and runs of blanks count as one)
-//	refused CODE OPERATION TEXT  the last command failed with exactly this error of the API; ${NAME} in TEXT is expanded
+//	refused CODE OPERATION TEXT  the last command failed with exactly this error of the API; ${NAME} in TEXT is expanded,
+//	                             and ${LF} is a line feed
 //	capture NAME                 keeps what the last command printed in the variable NAME
 //	save FILE                    writes what the last command printed to FILE, without the final line break that --output
 //	                             text adds, and sets FILE to its digest

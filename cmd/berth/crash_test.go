@@ -74,20 +74,20 @@ func (c *crasher) createRepository(r *remote) {
 	c.must(err)
 }
 
-// TestCrashes starts the real program and ends it at the worst moments.
-func TestCrashes(t *testing.T) {
+// TestUploadsResume ends the real program in the middle of uploads.
+func TestUploadsResume(t *testing.T) {
 	t.Parallel()
 	bin := buildBinary(t)
-	t.Run("kill after 201", func(t *testing.T) { killAfterCreated(t, bin) })
 	t.Run("terminate between chunks", func(t *testing.T) { resumeUpload(t, bin, syscall.SIGTERM) })
 	t.Run("kill between chunks", func(t *testing.T) { resumeUpload(t, bin, syscall.SIGKILL) })
 	t.Run("kill within a chunk", func(t *testing.T) { killWithinChunk(t, bin) })
 }
 
-// killAfterCreated: what was answered with 201 is there after a crash.
-func killAfterCreated(t *testing.T, bin string) {
+// TestInvariant01_AcknowledgedSurvivesKill: what the real program answered with
+// 201 is there, byte for byte, when it is killed right after.
+func TestInvariant01_AcknowledgedSurvivesKill(t *testing.T) {
 	t.Parallel()
-	c := newCrasher(t, bin)
+	c := newCrasher(t, buildBinary(t))
 	r := c.start()
 	c.createRepository(r)
 	images := []testkit.Content{testkit.RandomImage(t, 2, 1<<20), testkit.RandomIndex(t, 100<<10, "amd64", "arm64"), testkit.RandomImage(t, 1, 10)}

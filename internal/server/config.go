@@ -19,7 +19,7 @@ type Config struct {
 	Account      string // home account, 12 digits; empty: that of the data directory
 	Region       string // home region; empty: that of the data directory
 	FirstRegion  string // home region of a new data directory when Region is empty; empty: us-east-1
-	Database     string // "sqlite": in the data directory
+	Database     string // "sqlite": in the data directory; or a PostgreSQL URL, which may hold a password
 	Blobs        string // "file": in the data directory
 	RegistryHost string // host in URIs; %a account, %r region; empty: from Listen
 	TLSCert      string
@@ -29,6 +29,10 @@ type Config struct {
 }
 
 var regionPattern = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
+
+// hostTemplate is a host name or address with an optional port, in which %a and
+// %r may stand for account and region.
+var hostTemplate = regexp.MustCompile(`^(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9_-]|%[ar])(?:[A-Za-z0-9._-]|%[ar])*)(?::[0-9]{1,5})?$`)
 
 // Validate finds what is wrong with a configuration before anything is opened.
 func (c Config) Validate() error {
@@ -43,10 +47,12 @@ func (c Config) Validate() error {
 		return fmt.Errorf("account %q must have 12 digits", c.Account)
 	case c.Region != "" && !regionPattern.MatchString(c.Region):
 		return fmt.Errorf("region %q is not the name of a region such as us-east-1", c.Region)
-	case c.Database != "sqlite":
-		return fmt.Errorf("database %q is not supported by this version: use sqlite", c.Database)
+	case !knownDatabase(c.Database):
+		return errDatabase
 	case c.Blobs != "file":
 		return fmt.Errorf("blob store %q is not supported by this version: use file", c.Blobs)
+	case c.RegistryHost != "" && !hostTemplate.MatchString(c.RegistryHost):
+		return fmt.Errorf("registry host %q is not of the form host or host:port, without a scheme or path; %%a and %%r stand for account and region", c.RegistryHost)
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return errors.New("TLS needs both a certificate and its key: give --tls-cert and --tls-key")
 	case c.TLSCert == "" && !c.Insecure && !isLoopback(host):
@@ -65,9 +71,10 @@ func isLoopback(host string) bool {
 
 // A naming gives the hosts and URLs under which registries are reached.
 type naming struct {
-	home   meta.Scope
-	scheme string
-	host   string // of the home registry, or a template with %a and %r
+	home    meta.Scope
+	scheme  string
+	host    string         // of the home registry, or a template with %a and %r
+	pattern *regexp.Regexp // hosts made from a template; nil when host is none
 }
 
 // The home of a new data directory.
@@ -99,7 +106,28 @@ func newNaming(c Config, home meta.Scope, addr net.Addr) naming {
 	if n.host == "" {
 		n.host = listenHost(c.Listen, addr)
 	}
+	if isTemplate(n.host) {
+		n.pattern = hostPattern(n.host)
+	}
 	return n
+}
+
+func isTemplate(host string) bool {
+	return strings.Contains(host, "%a") || strings.Contains(host, "%r")
+}
+
+// hostPattern matches the hosts that a template gives, with any port or none,
+// since a proxy may stand before this server.
+func hostPattern(template string) *regexp.Regexp {
+	host, _, err := net.SplitHostPort(template)
+	if err != nil {
+		host = template
+	}
+	text := regexp.QuoteMeta(strings.ToLower(host))
+	text = strings.Replace(text, "%a", `(?P<account>\d{12})`, 1)
+	text = strings.Replace(text, "%r", `(?P<region>[a-z0-9-]+)`, 1)
+	text = strings.NewReplacer("%a", `\d{12}`, "%r", `[a-z0-9-]+`).Replace(text)
+	return regexp.MustCompile(`^` + text + `(?::\d+)?$`)
 }
 
 // listenHost is the address clients on this machine use: the one listened on,
@@ -119,7 +147,7 @@ func listenHost(listen string, addr net.Addr) string {
 // hostOf is the host of a registry: the home registry's own, or for any other
 // the virtual form <account>.dkr.ecr.<region>.<host>, which says what it is.
 func (n naming) hostOf(s meta.Scope) string {
-	if strings.Contains(n.host, "%a") || strings.Contains(n.host, "%r") {
+	if n.pattern != nil {
 		return strings.NewReplacer("%a", s.Account, "%r", s.Region).Replace(n.host)
 	}
 	if s == n.home {
@@ -147,8 +175,25 @@ var virtualHost = regexp.MustCompile(`^(\d{12})\.dkr[.-]ecr(?:-fips)?\.([a-z0-9-
 
 // scopeOf is the registry that a request's host stands for.
 func (n naming) scopeOf(host string) meta.Scope {
-	if m := virtualHost.FindStringSubmatch(strings.ToLower(host)); m != nil {
+	host = strings.ToLower(host)
+	if n.pattern != nil {
+		if m := n.pattern.FindStringSubmatch(host); m != nil {
+			return meta.Scope{
+				Account: part(m, n.pattern.SubexpIndex("account"), n.home.Account),
+				Region:  part(m, n.pattern.SubexpIndex("region"), n.home.Region),
+			}
+		}
+	}
+	if m := virtualHost.FindStringSubmatch(host); m != nil {
 		return meta.Scope{Account: m[1], Region: m[2]}
 	}
 	return n.home
+}
+
+// part is one submatch, or what holds when the pattern does not have it.
+func part(match []string, i int, otherwise string) string {
+	if i < 0 {
+		return otherwise
+	}
+	return match[i]
 }

@@ -52,14 +52,25 @@ func (s *Server) writeCredentials() error {
 	fmt.Fprintf(&b, "region = %s\nendpoint_url = %s\n", s.names.home.Region, s.Endpoint())
 	path := filepath.Join(s.cfg.Data, CredentialsFile)
 	tmp := path + ".new"
-	if err := os.WriteFile(tmp, []byte(b.String()), 0o600); err != nil {
+	// What a crash left behind may have another mode, or lead elsewhere.
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("write the credentials file: %w", err)
 	}
-	if err := os.Chmod(tmp, 0o600); err != nil { // it may have been left behind with another mode
+	if err := writeNew(tmp, b.String()); err != nil {
 		return fmt.Errorf("write the credentials file: %w", err)
 	}
 	if err := os.Rename(tmp, path); err != nil {
 		return fmt.Errorf("write the credentials file: %w", err)
 	}
 	return nil
+}
+
+// writeNew makes a file that only its owner can read.
+func writeNew(path, text string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }

@@ -33,7 +33,7 @@ func (s *Server) handler(d doors) http.Handler {
 			text(w, http.StatusNotFound, "not found\n")
 		}
 	})
-	return s.recovered(unstalled(route))
+	return s.recovered(unstalled(route, stallTimeout))
 }
 
 func text(w http.ResponseWriter, status int, body string) {

@@ -47,11 +47,16 @@ func (m *metrics) serve(door string, h http.Handler, w http.ResponseWriter, r *h
 	start := time.Now()
 	sw := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 	method := methodLabel(r.Method)
+	done := false
 	defer func() {
+		if !done { // the handler panicked, and the connection will be cut
+			sw.status = http.StatusInternalServerError
+		}
 		m.requests.WithLabelValues(door, method, strconv.Itoa(sw.status)).Inc()
 		m.duration.WithLabelValues(door, method).Observe(time.Since(start).Seconds())
 	}()
 	h.ServeHTTP(sw, r)
+	done = true
 }
 
 // statusWriter remembers the status.

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"berth/internal/access"
@@ -22,7 +21,6 @@ import (
 	"berth/internal/iam"
 	"berth/internal/iamapi"
 	"berth/internal/meta"
-	"berth/internal/meta/sqlite"
 	"berth/internal/ociapi"
 	"berth/internal/registry"
 )
@@ -67,7 +65,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *Server, err erro
 	if s.listener, err = listen(cfg); err != nil {
 		return nil, err
 	}
-	if s.db, err = sqlite.Open(ctx, filepath.Join(cfg.Data, "meta.db")); err != nil {
+	if s.db, err = openDatabase(ctx, cfg); err != nil {
 		return nil, err
 	}
 	home, err := s.openHome(ctx)

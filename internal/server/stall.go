@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -10,16 +11,18 @@ import (
 // may take hours; a connection that stands still holds a session for nothing.
 const stallTimeout = time.Minute
 
-// unstalled cuts connections that stopped moving.
-func unstalled(next http.Handler) http.Handler {
+// unstalled cuts connections that stand still for timeout, also those whose
+// request was refused before its body was read.
+func unstalled(next http.Handler, timeout time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := http.NewResponseController(w)
+		moving := &movingWriter{ResponseWriter: w, c: http.NewResponseController(w), timeout: timeout}
 		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = &movingBody{ReadCloser: r.Body, c: c}
+			moving.body = &movingBody{ReadCloser: r.Body, c: moving.c, timeout: timeout}
+			r.Body = moving.body
 		}
-		moving := &movingWriter{ResponseWriter: w, c: c}
+		moving.start()
 		next.ServeHTTP(moving, r)
-		moving.clear()
+		moving.finish()
 	})
 }
 
@@ -27,14 +30,17 @@ func unstalled(next http.Handler) http.Handler {
 // since the server may take its time.
 type movingBody struct {
 	io.ReadCloser
-	c *http.ResponseController
+	c       *http.ResponseController
+	timeout time.Duration
+	ended   bool // nothing is left to read
 }
 
 func (b *movingBody) Read(p []byte) (int, error) {
-	if err := b.c.SetReadDeadline(time.Now().Add(stallTimeout)); err != nil {
+	if err := b.c.SetReadDeadline(time.Now().Add(b.timeout)); err != nil {
 		return 0, err
 	}
 	n, err := b.ReadCloser.Read(p)
+	b.ended = b.ended || errors.Is(err, io.EOF)
 	if clear := b.c.SetReadDeadline(time.Time{}); clear != nil && err == nil {
 		err = clear
 	}
@@ -45,24 +51,42 @@ func (b *movingBody) Read(p []byte) (int, error) {
 // a while: the clock is cheaper than the system call.
 type movingWriter struct {
 	http.ResponseWriter
-	c    *http.ResponseController
-	next time.Time // when the deadline is to be moved again
+	c       *http.ResponseController
+	timeout time.Duration
+	body    *movingBody // of the request; nil when it has none
+	next    time.Time   // when the deadline is to be moved again
+}
+
+// start takes off the deadline that the connection's last request left.
+func (w *movingWriter) start() {
+	_ = w.c.SetWriteDeadline(time.Time{}) // a connection that is gone fails when it is used
 }
 
 func (w *movingWriter) Write(p []byte) (int, error) {
 	if now := time.Now(); now.After(w.next) {
-		if err := w.c.SetWriteDeadline(now.Add(stallTimeout)); err != nil {
+		if err := w.c.SetWriteDeadline(now.Add(w.timeout)); err != nil {
 			return 0, err
 		}
-		w.next = now.Add(stallTimeout / 4)
+		w.limitRest(now)
+		w.next = now.Add(w.timeout / 4)
 	}
 	return w.ResponseWriter.Write(p)
 }
 
-// clear takes the deadline off for the connection's next request.
-func (w *movingWriter) clear() {
-	if !w.next.IsZero() {
-		_ = w.c.SetWriteDeadline(time.Time{}) // a connection that is gone has no next request
+// finish bounds what net/http does after the handler: it reads what the
+// handler left of the body, and sends what is buffered of the answer.
+func (w *movingWriter) finish() {
+	now := time.Now()
+	_ = w.c.SetWriteDeadline(now.Add(w.timeout)) // a connection that is gone needs no deadline
+	w.limitRest(now)
+}
+
+// limitRest bounds the reading of the rest of the body, which net/http does
+// before it sends the answer. The deadline ends with the request: net/http sets
+// its own for the next one.
+func (w *movingWriter) limitRest(now time.Time) {
+	if w.body != nil && !w.body.ended {
+		_ = w.c.SetReadDeadline(now.Add(w.timeout)) // as above
 	}
 }
 

@@ -40,6 +40,7 @@ type CacheRule struct {
 	CredentialARN  string
 	CustomRoleARN  string
 	UpstreamPrefix string
+	RegistryID     string // of a rule that exists
 }
 
 // Module is what one instance of the module asks for.

@@ -200,7 +200,7 @@ func cacheRules(ctx context.Context, api API) (map[string]desired.CacheRule, err
 			rule := desired.CacheRule{
 				Prefix: aws.ToString(r.EcrRepositoryPrefix), UpstreamURL: aws.ToString(r.UpstreamRegistryUrl),
 				CredentialARN: aws.ToString(r.CredentialArn), CustomRoleARN: aws.ToString(r.CustomRoleArn),
-				UpstreamPrefix: aws.ToString(r.UpstreamRepositoryPrefix),
+				UpstreamPrefix: aws.ToString(r.UpstreamRepositoryPrefix), RegistryID: aws.ToString(r.RegistryId),
 			}
 			rules[rule.Prefix] = rule
 		}

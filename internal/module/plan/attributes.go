@@ -209,11 +209,15 @@ func ruleAttributes(r desired.CacheRule) map[string]any {
 		}
 		return s
 	}
-	return map[string]any{
+	attrs := map[string]any{
 		"ecr_repository_prefix": r.Prefix, "upstream_registry_url": r.UpstreamURL,
 		"credential_arn": optional(r.CredentialARN), "custom_role_arn": optional(r.CustomRoleARN),
 		"upstream_repository_prefix": optional(r.UpstreamPrefix),
 	}
+	if r.RegistryID != "" {
+		attrs["id"], attrs["registry_id"] = r.Prefix, r.RegistryID
+	}
+	return attrs
 }
 
 // ruleDifferences names the attributes in which two rules differ.

@@ -253,10 +253,14 @@ func (b *builder) cacheRule(m desired.Module, want desired.CacheRule) {
 	}
 	change.Before, change.After = ruleAttributes(have), ruleAttributes(want)
 	change.Action, change.Forces = ruleAction(want, have)
-	if change.Action == NoOp {
+	switch change.Action {
+	case NoOp:
 		change.After = change.Before
-	}
-	if change.Action == Replace {
+	case Update:
+		for _, name := range []string{"id", "registry_id"} {
+			change.After[name] = change.Before[name]
+		}
+	case Replace:
 		change.Unknown = map[string]bool{"id": true, "registry_id": true}
 		b.replacement(change, strings.Join(change.Forces, " and ")+" of a pull-through cache rule cannot be changed")
 	}

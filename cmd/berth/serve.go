@@ -24,7 +24,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string) {
 	flags.StringVar(&c.Data, "data", data, "data directory")
 	flags.StringVar(&c.Account, "account", "", "home account, 12 digits (default: what the data directory was made with, 000000000000)")
 	flags.StringVar(&c.Region, "region", "", "home region (default: what the data directory was made with, AWS_REGION or us-east-1)")
-	flags.StringVar(&c.Database, "database", "sqlite", "metadata store: sqlite, in the data directory")
+	flags.StringVar(&c.Database, "database", "sqlite", "metadata store: sqlite, in the data directory, or a PostgreSQL URL, postgres://user@host:port/name; better given as BERTH_DATABASE when it has a password")
 	flags.StringVar(&c.Blobs, "blobs", "file", "blob store: file, in the data directory")
 	flags.StringVar(&c.RegistryHost, "registry-host", "", "host in repository URIs; %a is the account, %r the region (default: from --listen)")
 	flags.StringVar(&c.TLSCert, "tls-cert", "", "TLS certificate, PEM file")

@@ -153,6 +153,9 @@ func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
+	if e.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1") // seconds (RFC 9110, section 10.2.3)
+	}
 	w.Header().Set("x-amzn-ErrorType", e.Type)
 	d.write(w, r, e.Status, body)
 }

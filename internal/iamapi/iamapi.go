@@ -20,6 +20,7 @@ import (
 
 	"berth/internal/access"
 	"berth/internal/access/sigv4"
+	"berth/internal/meta"
 )
 
 // maxBody bounds a request body, in bytes.
@@ -166,6 +167,9 @@ func (d *Door) fail(w http.ResponseWriter, r *http.Request, id, ns string, err e
 		kind = "Receiver"
 		d.Log.Error("request failed", "request_id", id, "err", err)
 	}
+	if e.status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1") // seconds (RFC 9110, section 10.2.3)
+	}
 	d.write(w, r, e.status, errorResponse{NS: ns, Type: kind, Code: e.code, Message: e.message, RequestID: id})
 }
 
@@ -186,6 +190,8 @@ func queryError(err error) *apiError {
 		return &apiError{signature.QueryStatus, signature.QueryCode, message}
 	case errors.As(err, &denied):
 		return &apiError{http.StatusForbidden, "AccessDenied", denied.Error()}
+	case errors.Is(err, meta.ErrUnavailable):
+		return &apiError{http.StatusServiceUnavailable, "ServiceUnavailable", "The registry cannot reach its database now."}
 	default:
 		return &apiError{http.StatusInternalServerError, "InternalFailure", "The registry met an internal error; its log says more under this request's id."}
 	}

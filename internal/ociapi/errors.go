@@ -71,7 +71,7 @@ func wire(err error) *wireError {
 	case errors.Is(err, meta.ErrText):
 		return &wireError{http.StatusBadRequest, "UNSUPPORTED", "A text of the request is not UTF-8 or has a NUL character"}
 	case errors.Is(err, meta.ErrUnavailable):
-		return &wireError{http.StatusServiceUnavailable, "UNKNOWN", "The registry cannot reach its database now"}
+		return &wireError{http.StatusServiceUnavailable, "UNAVAILABLE", "The registry cannot reach its database now"}
 	case errors.Is(err, context.Canceled):
 		return &wireError{http.StatusServiceUnavailable, "UNKNOWN", "The request was cancelled"}
 	default:
@@ -88,6 +88,9 @@ func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := wire(err)
 	if e.status >= http.StatusInternalServerError {
 		d.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+	}
+	if e.status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1") // seconds (RFC 9110, section 10.2.3)
 	}
 	body, err := json.Marshal(errorBody{[]errorItem{{e.code, e.message}}})
 	if err != nil {

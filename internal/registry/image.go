@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 
 	"berth/internal/meta"
 )
@@ -144,8 +146,9 @@ func (r *Registry) flushPulls(ctx context.Context) {
 		return
 	}
 	err := r.db.Update(ctx, func(tx *meta.Tx) error {
-		for id, at := range pulled {
-			if err := tx.RecordPull(id, at); err != nil {
+		// In one order, so that two servers do not wait for each other.
+		for _, id := range slices.Sorted(maps.Keys(pulled)) {
+			if err := tx.RecordPull(id, pulled[id]); err != nil {
 				return err
 			}
 		}

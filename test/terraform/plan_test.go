@@ -99,22 +99,21 @@ func attributes(object map[string]any) map[string]any {
 			}
 		}
 	}
-	// Likewise a key that is not there is null when it is planned, and an empty text when it was read.
-	if list, ok := clean["encryption_configuration"].([]any); ok && len(list) == 1 {
-		if one, ok := list[0].(map[string]any); ok && one["kms_key"] == "" {
-			delete(one, "kms_key")
-		}
-	}
 	return clean
 }
 
-// withoutNulls drops from objects what is null.
+// optional are attributes that are null when they are planned, and an empty text when they were read.
+func optional(name string) bool {
+	return slices.Contains([]string{"credential_arn", "custom_role_arn", "kms_key", "upstream_repository_prefix"}, name)
+}
+
+// withoutNulls drops from objects what is null, and what means the same.
 func withoutNulls(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		clean := map[string]any{}
 		for name, value := range v {
-			if value != nil {
+			if value != nil && (value != "" || !optional(name)) {
 				clean[name] = withoutNulls(value)
 			}
 		}

@@ -38,7 +38,12 @@ var budget = map[string]string{
 	"go.uber.org/multierr":                 "goose",
 	"github.com/opencontainers/go-digest":  "digests",
 	"github.com/opencontainers/image-spec": "the structures of manifests",
-	"golang.org/x/sync":                    "errgroup",
+	"golang.org/x/sync":                    "errgroup, semaphores and single flights",
+
+	"github.com/jackc/pgx/v5":        "the metadata store on PostgreSQL",
+	"github.com/jackc/pgpassfile":    "pgx",
+	"github.com/jackc/pgservicefile": "pgx",
+	"github.com/jackc/puddle/v2":     "pgx",
 
 	"github.com/hashicorp/hcl/v2":              "reading configurations natively",
 	"github.com/mitchellh/go-wordwrap":         "hcl, for its messages",

@@ -35,6 +35,7 @@ type Server struct {
 	registry *registry.Registry
 	listener net.Listener
 	http     *http.Server
+	fresh    freshConns
 	root     iam.Credentials
 }
 
@@ -79,7 +80,8 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *Server, err erro
 	}
 	s.http = &http.Server{
 		Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ConnState: s.fresh.note,
+		ErrorLog:  slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	return s, s.writeCredentials()
 }
@@ -221,6 +223,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case err = <-served:
 		err = fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
+		s.fresh.end()
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 		err = s.http.Shutdown(drain)
 		cancel()

@@ -34,7 +34,8 @@ type PostgresCluster struct {
 }
 
 // StartPostgres starts a PostgreSQL cluster that belongs to this test alone: it listens on a unix socket in a temporary
-// directory, asks for a password, writes as durably as a real one, and is ended with all it stored when the test ends.
+// directory, asks for a password, writes as durably as a real one, and is ended with all it stored when the test ends. Text
+// sorts as in English where PostgreSQL can do that, so that an order that was left to the database shows.
 // PostgreSQL refuses to run as root, so as root it runs as the user postgres. It skips the test when PostgreSQL's
 // programs (initdb, pg_ctl, createdb) or that user are missing.
 func StartPostgres(t testing.TB) *PostgresCluster {
@@ -57,8 +58,12 @@ func StartPostgres(t testing.TB) *PostgresCluster {
 	if os.Geteuid() == 0 {
 		c.prefix = postgresOwner(t, dir, password)
 	}
-	c.run(t, "initdb", "--pgdata", c.data, "--username=postgres", "--auth=scram-sha-256", "--pwfile", password,
-		"--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions")
+	initdb := []string{"--pgdata", c.data, "--username=postgres", "--auth=scram-sha-256", "--pwfile", password,
+		"--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"}
+	english := append(slices.Clone(initdb), "--locale-provider=icu", "--icu-locale=en-US")
+	if result, err := c.command("initdb", english...).Try(t.Context()); err != nil || result.ExitCode != 0 {
+		c.run(t, "initdb", initdb...) // before version 15, or built without ICU
+	}
 	c.Start(t)
 	t.Cleanup(func() {
 		if _, err := os.Stat(c.pidFile()); err == nil {

@@ -64,9 +64,8 @@ func TestScripts(t *testing.T) {
 }
 
 // stopLimit is how long a server may take to end when nobody is pulling or
-// pushing: net/http waits five seconds for a connection on which no request
-// has come yet, and clients keep such connections.
-const stopLimit = 15 * time.Second
+// pushing, with room for a busy machine.
+const stopLimit = 10 * time.Second
 
 // runningKey is where a story keeps what it has started, by name.
 type runningKey struct{}

@@ -17,6 +17,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"time"
 
@@ -95,8 +96,10 @@ type Credentials struct {
 	SecretAccessKey string
 }
 
-// String keeps the secret out of logs.
-func (c Credentials) String() string { return "credentials of " + c.AccessKeyID }
+// String, GoString and LogValue keep the secret out of logs.
+func (c Credentials) String() string       { return "credentials of " + c.AccessKeyID }
+func (c Credentials) GoString() string     { return c.String() }
+func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 var keyIDPattern = regexp.MustCompile(`^[A-Za-z0-9_]{4,128}$`)
 

@@ -39,7 +39,7 @@ func TestConfigValidate(t *testing.T) {
 		"region":              {func(c *Config) { c.Region = "us-gov-west-1" }, ""},
 		"not a region":        {func(c *Config) { c.Region = "Europe" }, "region"},
 		"path as region":      {func(c *Config) { c.Region = "../us-east-1" }, "region"},
-		"database":            {func(c *Config) { c.Database = "oracle" }, "oracle"},
+		"database":            {func(c *Config) { c.Database = "oracle" }, "--database"},
 		"blobs":               {func(c *Config) { c.Blobs = "tape" }, "tape"},
 		"registry host":       {func(c *Config) { c.RegistryHost = "registry.example.com" }, ""},
 		"with port":           {func(c *Config) { c.RegistryHost = "reg_1:5000" }, ""},

@@ -51,12 +51,19 @@ type Door struct {
 // New makes the door. It fails when a route has no operation in the model.
 func New(o Options) (*Door, error) {
 	d := &Door{Options: o, routes: routes()}
-	for name := range d.routes {
+	return d, checkRoutes(d.routes)
+}
+
+func checkRoutes(routes map[string]route) error {
+	for name, rt := range routes {
 		if _, ok := ecr.LookupOperation(name); !ok {
-			return nil, fmt.Errorf("route %s is not an operation of the ECR model", name)
+			return fmt.Errorf("route %s is not an operation of the ECR model", name)
+		}
+		if rt.locate == nil || rt.handle == nil {
+			return fmt.Errorf("route %s does not say what it acts on or what it does", name)
 		}
 	}
-	return d, nil
+	return nil
 }
 
 // A call is one authorised request.

@@ -96,7 +96,7 @@ func TestEmptyLists(t *testing.T) {
 	}
 }
 
-func TestPagesOfTheAPI(t *testing.T) {
+func TestInvariant11_ListsAreBounded(t *testing.T) {
 	c := newClient(t)
 	c.create("aa", "bb", "cc")
 	for _, tag := range []string{"1", "2", "3"} {

@@ -46,15 +46,19 @@ type Door struct {
 // it could be authorised.
 func New(o Options) (*Door, error) {
 	d := &Door{Options: o, routes: routes()}
-	for k, rt := range d.routes {
+	return d, checkRoutes(d.routes)
+}
+
+func checkRoutes(routes map[routeKey]route) error {
+	for k, rt := range routes {
 		if k.endpoint == base {
 			continue // asks for credentials and nothing else
 		}
 		if _, ok := ecr.LookupOperation(rt.operation); !ok {
-			return nil, fmt.Errorf("route %s of endpoint %d has no ECR operation", k.method, k.endpoint)
+			return fmt.Errorf("route %s of endpoint %d has no ECR operation", k.method, k.endpoint)
 		}
 	}
-	return d, nil
+	return nil
 }
 
 // A request is one parsed and authorised request.

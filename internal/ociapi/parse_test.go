@@ -171,6 +171,19 @@ func FuzzParseReference(f *testing.F) {
 	})
 }
 
+func TestInvariant06_RouteWithoutOperationRefusesToStart(t *testing.T) {
+	for _, operation := range []string{"", "GetManifest", "ecr:PutImage", "putImage"} {
+		spoilt := routes()
+		spoilt[routeKey{manifests, "PATCH"}] = route{operation, getManifest}
+		if err := checkRoutes(spoilt); err == nil || !strings.Contains(err.Error(), "PATCH") {
+			t.Errorf("a route authorised as %q: %v", operation, err)
+		}
+	}
+	if err := checkRoutes(routes()); err != nil {
+		t.Error(err)
+	}
+}
+
 // CVE-2026-41888, GHSA-qg67-7m6v-qg25: no route is without the ECR operation
 // that permits it, and it is one that changes things exactly when the method does.
 func TestInvariant06_EveryRouteHasItsOperation(t *testing.T) {

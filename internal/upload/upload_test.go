@@ -13,7 +13,6 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"berth/internal/blob"
-	"berth/internal/meta"
 	"berth/internal/upload"
 )
 

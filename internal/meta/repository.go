@@ -85,6 +85,12 @@ func (tx *Tx) Repository(s Scope, name string) (Repository, error) {
 		WHERE account = $1 AND region = $2 AND name = $3`, s.Account, s.Region, name)
 }
 
+// CheckRepository is ErrNotFound when a repository read before is gone by now.
+func (tx *Tx) CheckRepository(id int64) error {
+	_, err := get(tx, func(s scanner) (v int64, err error) { return v, s.Scan(&v) }, `SELECT id FROM repositories WHERE id = $1`, id)
+	return err
+}
+
 // Repositories lists up to limit repositories of a registry in name order,
 // starting after the name given.
 func (tx *Tx) Repositories(s Scope, after string, limit int) ([]Repository, error) {

@@ -1,8 +1,10 @@
 package registry_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -204,4 +206,46 @@ func TestDeleteBlob(t *testing.T) {
 	if err := b.DeleteBlob(ctx, scope, "app", img.Blobs[0].Descriptor.Digest); err != nil {
 		t.Errorf("the blob of a deleted image: %v", err)
 	}
+}
+
+// deleteFirst deletes a repository when its first byte is asked for.
+type deleteFirst struct {
+	t    *testing.T
+	b    *bench
+	name string
+	rest io.Reader
+}
+
+func (d *deleteFirst) Read(p []byte) (int, error) {
+	if d.name != "" {
+		if _, err := d.b.DeleteRepository(context.Background(), scope, d.name, true); err != nil {
+			d.t.Error(err)
+		}
+		d.name = ""
+	}
+	return d.rest.Read(p)
+}
+
+// A repository that goes while bytes for it come is an ordinary refusal, and
+// nothing of the upload stays.
+func TestRepositoryDeletedDuringUpload(t *testing.T) {
+	b := newBench(t)
+	ctx := context.Background()
+	data := []byte("some bytes")
+
+	b.create("whole")
+	_, err := b.PutBlob(ctx, scope, "whole", digest.FromBytes(data), &deleteFirst{t, b, "whole", bytes.NewReader(data)})
+	wantRefusal(t, err, registry.RepositoryNotFound, "The repository with name 'whole' does not exist in the registry with id '"+scope.Account+"'")
+
+	b.create("chunked")
+	u, err := b.StartUpload(ctx, scope, "chunked", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.AppendUpload(ctx, scope, "chunked", u.ID, 0, &deleteFirst{t, b, "chunked", bytes.NewReader(data)})
+	wantRefusal(t, err, registry.UploadNotFound, "")
+
+	b.create("chunked")
+	_, err = b.UploadStatus(ctx, scope, "chunked", u.ID)
+	wantRefusal(t, err, registry.UploadNotFound, "")
 }

@@ -47,7 +47,8 @@ func (r *Registry) StartUpload(ctx context.Context, s meta.Scope, name string, a
 	if algorithm != "" && algorithm != digest.SHA256 && algorithm != digest.SHA512 {
 		return meta.Upload{}, invalid("digest-algorithm", "Member must satisfy enum value set: [sha256, sha512]")
 	}
-	return r.uploads.Start(ctx, repo.ID, algorithm)
+	u, err := r.uploads.Start(ctx, repo.ID, algorithm)
+	return u, uploadError(err, repo.Repository, u.ID)
 }
 
 // UploadStatus reads the state of a session.
@@ -152,6 +153,8 @@ func uploadError(err error, repo meta.Repository, id string) error {
 		return e
 	case errors.Is(err, upload.ErrNotFound):
 		return refuse(UploadNotFound, "The upload with id '%s' could not be found in %s", id, where)
+	case errors.Is(err, upload.ErrNoTarget):
+		return repositoryNotFound(repo.Scope, repo.Name)
 	case errors.Is(err, upload.ErrEmpty):
 		return refuse(EmptyUpload, "The upload with id '%s' to %s does not contain any layer parts", id, where)
 	case errors.Is(err, upload.ErrPartSize):

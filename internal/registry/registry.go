@@ -143,8 +143,11 @@ func (r *Registry) update(ctx context.Context, s meta.Scope, name string, fn fun
 func findRepository(tx *meta.Tx, s meta.Scope, name string) (meta.Repository, error) {
 	repo, err := tx.Repository(s, name)
 	if errors.Is(err, meta.ErrNotFound) {
-		return repo, refuse(RepositoryNotFound,
-			"The repository with name '%s' does not exist in the registry with id '%s'", name, s.Account)
+		return repo, repositoryNotFound(s, name)
 	}
 	return repo, err
+}
+
+func repositoryNotFound(s meta.Scope, name string) error {
+	return refuse(RepositoryNotFound, "The repository with name '%s' does not exist in the registry with id '%s'", name, s.Account)
 }

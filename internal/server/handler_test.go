@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -42,8 +43,26 @@ func requests(m *metrics) (out []string) {
 	return out
 }
 
+// A lockedBuffer is a log that is read while others write.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 func TestPanicIsCountedAndEndsOneRequest(t *testing.T) {
-	var log bytes.Buffer
+	var log lockedBuffer
 	s := &Server{log: slog.New(slog.NewTextHandler(&log, nil))}
 	m := newMetrics()
 	srv := httptest.NewServer(s.recovered(unstalled(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -24,6 +24,7 @@ const (
 // Errors of this package. Faults of the stores come through as they are.
 var (
 	ErrNotFound = errors.New("no such upload session")
+	ErrNoTarget = errors.New("the repository is gone")
 	ErrTooLarge = errors.New("layer is larger than 52,000 MiB")
 	ErrPartSize = errors.New("a part before the last is smaller than 5 MiB")
 	ErrEmpty    = errors.New("upload has no parts")
@@ -99,7 +100,22 @@ func (r *Receiver) Start(ctx context.Context, repositoryID int64, algorithm dige
 		ID: uuid.NewString(), RepositoryID: repositoryID, Algorithm: algorithm.String(),
 		HashState: state, CreatedAt: r.now(), UpdatedAt: r.now(),
 	}
-	return u, r.db.Update(ctx, func(tx *meta.Tx) error { return tx.InsertUpload(u) })
+	return u, r.db.Update(ctx, func(tx *meta.Tx) error {
+		if err := checkTarget(tx, repositoryID); err != nil {
+			return err
+		}
+		return tx.InsertUpload(u)
+	})
+}
+
+// checkTarget finds out in time that a repository was deleted while bytes for
+// it were on their way.
+func checkTarget(tx *meta.Tx, repositoryID int64) error {
+	err := tx.CheckRepository(repositoryID)
+	if errors.Is(err, meta.ErrNotFound) {
+		return ErrNoTarget
+	}
+	return err
 }
 
 // Session reads the state of a session.
@@ -360,6 +376,9 @@ func (r *Receiver) record(ctx context.Context, to Target, res Result, also func(
 	now := r.now()
 	err := r.db.Update(ctx, func(tx *meta.Tx) error {
 		if err := also(tx); err != nil { // first: it knows best what is gone
+			return err
+		}
+		if err := checkTarget(tx, to.RepositoryID); err != nil {
 			return err
 		}
 		_, err := tx.Member(to.RepositoryID, res.Digest.String())

@@ -48,6 +48,9 @@ func FuzzMatchWildcard(f *testing.F) {
 	f.Add("v*.*", "v1.2")
 	f.Add("", "")
 	f.Fuzz(func(t *testing.T, pattern, s string) {
+		if len(pattern) > 128 || len(s) > 300 {
+			t.Skip("no filter and no tag is so long, and the oracle is slow")
+		}
 		if strings.ToValidUTF8(pattern, "") != pattern || strings.ToValidUTF8(s, "") != s {
 			t.Skip("regexp, the oracle, reads UTF-8")
 		}

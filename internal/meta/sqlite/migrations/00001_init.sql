@@ -52,6 +52,8 @@ CREATE TABLE images (
     manifest      BLOB NOT NULL,
     UNIQUE (repository_id, digest)
 );
+-- Push order within a repository: SQLite ends every index with the row's id.
+CREATE INDEX images_by_repository ON images (repository_id);
 CREATE INDEX images_by_subject ON images (repository_id, subject, id) WHERE subject <> '';
 
 CREATE TABLE tags (

@@ -22,6 +22,8 @@ import (
 
 // An Authenticator checks the signature of a request.
 type Authenticator interface {
+	// Check refuses what no body could make right.
+	Check(r *http.Request) error
 	Verify(r *http.Request, body []byte) (sigv4.Identity, error)
 }
 
@@ -98,6 +100,11 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	if !ok {
 		return nil, ecr.NewException(ecr.CodeUnknownOperation, "The operation "+op.Name+" is not offered by this version of Berth")
 	}
+	if r.ContentLength < 0 || r.ContentLength > smallBody {
+		if err := d.Authenticate.Check(r); err != nil {
+			return nil, err
+		}
+	}
 	body, err := readBody(w, r, op.MaxBody())
 	if err != nil {
 		return nil, err
@@ -123,6 +130,9 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	}
 	return rt.handle(d, r.Context(), c, in)
 }
+
+// smallBody is what is read, in bytes, before the caller is looked at.
+const smallBody = 64 << 10
 
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {

@@ -1,13 +1,18 @@
 package ecrapi_test
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"berth/internal/ecr"
+	"berth/internal/server/servertest"
 )
 
 // offered are the operations of this stage; each answers in the modelled form
@@ -225,5 +230,44 @@ func TestRegionOfTheSignatureIsTheRegistry(t *testing.T) {
 	req.Host = "000000000000.dkr.ecr.us-west-2.localhost"
 	if a := c.send(req); a.status != 200 {
 		t.Errorf("the virtual host: %d %s", a.status, a.body)
+	}
+}
+
+// Only who holds a key can make the server take in a large body: everybody
+// else is answered before the first byte of it.
+func TestStrangersCannotSendLargeBodies(t *testing.T) {
+	s := servertest.Start(t)
+	signed := "AWS4-HMAC-SHA256 Credential=%s/" + time.Now().UTC().Format("20060102") +
+		"/us-east-1/ecr/aws4_request, SignedHeaders=host;x-amz-date;x-amz-target, Signature=" + strings.Repeat("0", 64)
+	for name, c := range map[string]struct{ authorization, want string }{
+		"no signature": {"", "MissingAuthenticationTokenException"},
+		"unknown key":  {fmt.Sprintf(signed, "AKIAUNKNOWNUNKNOWN00"), "UnrecognizedClientException"},
+		"old date":     {strings.Replace(fmt.Sprintf(signed, s.Root.AccessKeyID), time.Now().UTC().Format("2006"), "1999", 1), "InvalidSignatureException"},
+	} {
+		conn, err := net.Dial("tcp", s.Host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		head := "POST / HTTP/1.1\r\nHost: " + s.Host + "\r\nContent-Length: 20000000\r\nContent-Type: application/x-amz-json-1.1\r\n" +
+			"X-Amz-Target: " + ecr.TargetPrefix + ".UploadLayerPart\r\nX-Amz-Date: " + time.Now().UTC().Format("20060102T150405Z") + "\r\n"
+		if c.authorization != "" {
+			head += "Authorization: " + c.authorization + "\r\n"
+		}
+		if _, err := io.WriteString(conn, head+"\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%s: no answer before the body: %v", name, err)
+		}
+		if got := resp.Header.Get("X-Amzn-Errortype"); resp.StatusCode != 400 || got != c.want {
+			t.Errorf("%s: %d %s, want 400 %s", name, resp.StatusCode, got, c.want)
+		}
+		if err := errors.Join(resp.Body.Close(), conn.Close()); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -38,10 +38,11 @@ func (tx *Tx) Upload(repositoryID int64, id string) (Upload, error) {
 		FROM uploads WHERE id = $1 AND repository_id = $2`, id, repositoryID)
 }
 
-// SaveUpload stores a session's progress.
-func (tx *Tx) SaveUpload(u Upload) error {
-	return tx.one(`UPDATE uploads SET size = $2, last_part = $3, hash_state = $4, updated_at = $5 WHERE id = $1`,
-		u.ID, u.Size, u.LastPart, u.HashState, micros(u.UpdatedAt))
+// SaveUpload stores a session's progress from the size given. ErrNotFound: the
+// session is gone, or somebody else took it further.
+func (tx *Tx) SaveUpload(u Upload, from int64) error {
+	return tx.one(`UPDATE uploads SET size = $2, last_part = $3, hash_state = $4, updated_at = $5 WHERE id = $1 AND size = $6`,
+		u.ID, u.Size, u.LastPart, u.HashState, micros(u.UpdatedAt), from)
 }
 
 // DeleteUpload ends a session.

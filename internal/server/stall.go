@@ -18,6 +18,9 @@ func unstalled(next http.Handler, timeout time.Duration) http.Handler {
 		moving := &movingWriter{ResponseWriter: w, c: http.NewResponseController(w), timeout: timeout}
 		if r.Body != nil && r.Body != http.NoBody {
 			moving.body = &movingBody{ReadCloser: r.Body, c: moving.c, timeout: timeout}
+			// A copy: net/http looks at its own request's body to decide whether it
+			// is worth reading to the end.
+			r = r.WithContext(r.Context())
 			r.Body = moving.body
 		}
 		moving.start()

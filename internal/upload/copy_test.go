@@ -2,6 +2,7 @@ package upload
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"sync"
@@ -124,7 +125,11 @@ func TestKeyedMutexForgetsNames(t *testing.T) {
 	for name, n := range counts {
 		for range 100 {
 			wg.Go(func() {
-				unlock := k.lock(name)
+				unlock, err := k.lock(t.Context(), name)
+				if err != nil {
+					t.Error(err)
+					return
+				}
 				defer unlock()
 				if !k.held(name) {
 					t.Error("a lock that is taken is not held")
@@ -137,4 +142,27 @@ func TestKeyedMutexForgetsNames(t *testing.T) {
 	if *counts["a"] != 100 || *counts["b"] != 100 || len(k.locks) != 0 || k.held("a") {
 		t.Errorf("counts %d and %d, %d locks remembered", *counts["a"], *counts["b"], len(k.locks))
 	}
+}
+
+// Who gives up waiting leaves no trace, and does not get the lock later.
+func TestKeyedMutexStopsWaiting(t *testing.T) {
+	var k keyedMutex
+	unlock, err := k.lock(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := k.lock(ctx, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("a wait that was given up ended with %v", err)
+	}
+	unlock()
+	if len(k.locks) != 0 {
+		t.Errorf("%d locks remembered", len(k.locks))
+	}
+	again, err := k.lock(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again()
 }

@@ -1,6 +1,9 @@
 package upload
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // A keyedMutex locks by name: requests of one session take turns, those of
 // different sessions never meet.
@@ -10,32 +13,42 @@ type keyedMutex struct {
 }
 
 type refMutex struct {
-	sync.Mutex
-	users int
+	turn  chan struct{} // holds a value while the lock is taken
+	users int           // who has or awaits it
 }
 
-// lock waits for the name and returns the function that frees it.
-func (k *keyedMutex) lock(name string) (unlock func()) {
+// lock waits for the name, as long as ctx lasts, and returns the function that
+// frees it.
+func (k *keyedMutex) lock(ctx context.Context, name string) (unlock func(), err error) {
 	k.mu.Lock()
 	if k.locks == nil {
 		k.locks = map[string]*refMutex{}
 	}
 	m := k.locks[name]
 	if m == nil {
-		m = &refMutex{}
+		m = &refMutex{turn: make(chan struct{}, 1)}
 		k.locks[name] = m
 	}
 	m.users++
 	k.mu.Unlock()
 
-	m.Lock()
-	return func() {
-		m.Unlock()
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if m.users--; m.users == 0 {
-			delete(k.locks, name)
-		}
+	select {
+	case m.turn <- struct{}{}:
+		return func() {
+			<-m.turn
+			k.leave(name, m)
+		}, nil
+	case <-ctx.Done():
+		k.leave(name, m)
+		return nil, ctx.Err()
+	}
+}
+
+func (k *keyedMutex) leave(name string, m *refMutex) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if m.users--; m.users == 0 {
+		delete(k.locks, name)
 	}
 }
 

@@ -137,14 +137,20 @@ const AnyOffset = -1
 // for, or AnyOffset. When body fails half way, what came before is kept, so
 // that the client can continue from there; the error is a [ClientError].
 func (r *Receiver) Append(ctx context.Context, repositoryID int64, id string, at int64, body io.Reader) (meta.Upload, error) {
-	unlock := r.locks.lock(id)
+	unlock, err := r.locks.lock(ctx, id)
+	if err != nil {
+		return meta.Upload{}, err
+	}
 	defer unlock()
 	return r.append(ctx, repositoryID, id, at, body, func(*meta.Upload, int64) {})
 }
 
 // AppendPart is Append for the parts of UploadLayerPart, whose sizes matter.
 func (r *Receiver) AppendPart(ctx context.Context, repositoryID int64, id string, at int64, body io.Reader) (meta.Upload, error) {
-	unlock := r.locks.lock(id)
+	unlock, err := r.locks.lock(ctx, id)
+	if err != nil {
+		return meta.Upload{}, err
+	}
 	defer unlock()
 	return r.append(ctx, repositoryID, id, at, body, func(u *meta.Upload, n int64) {
 		if u.LastPart != 0 && u.LastPart < MinPartSize {
@@ -187,7 +193,7 @@ func (r *Receiver) append(ctx context.Context, repositoryID int64, id string, at
 		return u, err
 	}
 	// The bytes are here whether or not the client still listens.
-	err = r.db.Update(context.WithoutCancel(ctx), func(tx *meta.Tx) error { return tx.SaveUpload(next) })
+	err = r.db.Update(context.WithoutCancel(ctx), func(tx *meta.Tx) error { return saveProgress(tx, next, u.Size) })
 	if errors.Is(err, meta.ErrNotFound) {
 		return u, errors.Join(ErrNotFound, r.blobs.Discard(ctx, id))
 	}
@@ -198,6 +204,20 @@ func (r *Receiver) append(ctx context.Context, repositoryID int64, id string, at
 		return next, client
 	}
 	return next, nil
+}
+
+// saveProgress stores how far a session got. The lock keeps requests to this
+// server apart; the size in the row keeps other servers' apart.
+func saveProgress(tx *meta.Tx, next meta.Upload, from int64) error {
+	err := tx.SaveUpload(next, from)
+	if !errors.Is(err, meta.ErrNotFound) {
+		return err
+	}
+	now, err := tx.Upload(next.RepositoryID, next.ID)
+	if err != nil {
+		return err
+	}
+	return &OffsetError{Have: now.Size, Got: from}
 }
 
 // write stages body at offset and hashes it on the way.
@@ -250,7 +270,10 @@ func copyHashed(w io.Writer, h *hasher, body io.Reader, buf []byte, limit int64)
 // Complete ends a session: its bytes must have one of the digests wanted. On a
 // [DigestError] the session is gone, since its bytes are of no use.
 func (r *Receiver) Complete(ctx context.Context, to Target, id string, want ...digest.Digest) (Result, error) {
-	unlock := r.locks.lock(id)
+	unlock, err := r.locks.lock(ctx, id)
+	if err != nil {
+		return Result{}, err
+	}
 	defer unlock()
 	return r.complete(ctx, to, id, want)
 }
@@ -258,7 +281,10 @@ func (r *Receiver) Complete(ctx context.Context, to Target, id string, want ...d
 // CompleteParts is Complete for sessions fed by UploadLayerPart: there must be
 // parts, and only the last may be smaller than [MinPartSize].
 func (r *Receiver) CompleteParts(ctx context.Context, to Target, id string, want ...digest.Digest) (Result, error) {
-	unlock := r.locks.lock(id)
+	unlock, err := r.locks.lock(ctx, id)
+	if err != nil {
+		return Result{}, err
+	}
 	defer unlock()
 	u, err := r.Session(ctx, to.RepositoryID, id)
 	switch {

@@ -103,35 +103,65 @@ func (v *Verifier) ForService(service string) *Verifier {
 // It returns an *[Error] when the signature does not hold, and any other error
 // when the key store failed.
 func (v *Verifier) Verify(r *http.Request, body []byte) (Identity, error) {
-	params, aerr := precheck(r)
+	params, a, aerr := parseRequest(r)
 	if aerr != nil {
 		return Identity{}, aerr
+	}
+	return v.verify(r, params, a, body)
+}
+
+// Check refuses what Verify would refuse whatever the body is: no or malformed
+// signature, wrong scope or date, unknown key. A door asks it before it reads
+// a large body, so that only holders of a key can make it do that. A request
+// that passes is not authenticated yet.
+func (v *Verifier) Check(r *http.Request) error {
+	_, a, aerr := parseRequest(r)
+	if aerr != nil {
+		return aerr
+	}
+	_, err := v.admit(r, a, v.now().UTC())
+	return err
+}
+
+// parseRequest finds the signature of an API call.
+func parseRequest(r *http.Request) ([]param, *authorization, *Error) {
+	params, aerr := precheck(r)
+	if aerr != nil {
+		return nil, nil, aerr
 	}
 	headers := r.Header.Values("Authorization")
 	inQuery := slices.ContainsFunc(params, func(p param) bool { return p.name == qAlgorithm })
+	var a *authorization
 	switch {
 	case len(headers) == 0 && !inQuery:
-		return Identity{}, missingToken()
+		return nil, nil, missingToken()
 	case len(headers) > 0 && inQuery:
-		return Identity{}, incomplete("Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, " +
+		return nil, nil, incomplete("Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, " +
 			"Signature query string parameter or the Authorization header should be specified")
 	case inQuery:
-		return v.verifyQuery(r, params, body)
+		a, aerr = parseQuery(params)
 	case len(headers) > 1:
-		return Identity{}, incomplete("Request carries more than one Authorization header")
+		return nil, nil, incomplete("Request carries more than one Authorization header")
+	default:
+		a, aerr = parseSigned(r, headers[0])
 	}
-	a, aerr := parseHeader(headers[0])
+	return params, a, aerr
+}
+
+// parseSigned reads a signature in the Authorization header.
+func parseSigned(r *http.Request, header string) (*authorization, *Error) {
+	a, aerr := parseHeader(header)
 	if aerr != nil {
-		return Identity{}, aerr
+		return nil, aerr
 	}
-	if a.signedAt, aerr = requestDate(r.Header, headers[0]); aerr != nil {
-		return Identity{}, aerr
+	if a.signedAt, aerr = requestDate(r.Header, header); aerr != nil {
+		return nil, aerr
 	}
 	a.securityToken = r.Header.Get(qSecurityToken)
 	if len(a.securityToken) > maxSecurityToken {
-		return Identity{}, unrecognizedClient()
+		return nil, unrecognizedClient()
 	}
-	return v.verify(r, params, a, body)
+	return a, nil
 }
 
 // VerifyPresigned checks a request signed in its query string that carries no
@@ -147,15 +177,11 @@ func (v *Verifier) VerifyPresigned(r *http.Request) (Identity, error) {
 	if !slices.ContainsFunc(params, func(p param) bool { return p.name == qAlgorithm }) {
 		return Identity{}, missingToken()
 	}
-	return v.verifyQuery(r, params, nil)
-}
-
-func (v *Verifier) verifyQuery(r *http.Request, params []param, body []byte) (Identity, error) {
 	a, aerr := parseQuery(params)
 	if aerr != nil {
 		return Identity{}, aerr
 	}
-	return v.verify(r, params, a, body)
+	return v.verify(r, params, a, nil)
 }
 
 // precheck bounds the request before anything is built from it.
@@ -169,18 +195,23 @@ func precheck(r *http.Request) ([]param, *Error) {
 	return splitQuery(r.URL.RawQuery)
 }
 
-func (v *Verifier) verify(r *http.Request, params []param, a *authorization, body []byte) (Identity, error) {
-	now := v.now().UTC()
+// admit checks everything that does not depend on the signature itself, and
+// finds the key's secret.
+func (v *Verifier) admit(r *http.Request, a *authorization, now time.Time) (Secret, error) {
 	if aerr := v.checkScope(a); aerr != nil {
-		return Identity{}, aerr
+		return Secret{}, aerr
 	}
 	if aerr := checkDate(a, now); aerr != nil {
-		return Identity{}, aerr
+		return Secret{}, aerr
 	}
 	if aerr := checkUnsigned(r.Header, a.signedHeaders); aerr != nil {
-		return Identity{}, aerr
+		return Secret{}, aerr
 	}
-	secret, err := v.secret(r.Context(), a, now)
+	return v.secret(r.Context(), a, now)
+}
+
+func (v *Verifier) verify(r *http.Request, params []param, a *authorization, body []byte) (Identity, error) {
+	secret, err := v.admit(r, a, v.now().UTC())
 	if err != nil {
 		return Identity{}, err
 	}

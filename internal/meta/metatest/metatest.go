@@ -208,7 +208,12 @@ func uploads(t *testing.T, db *meta.DB) {
 		return tx.InsertUpload(u)
 	})
 	u.Size, u.HashState, u.UpdatedAt = 10, []byte{2, 3}, time.Unix(2, 0).UTC()
-	update(t, db, func(tx *meta.Tx) error { return tx.SaveUpload(u) })
+	update(t, db, func(tx *meta.Tx) error { return tx.SaveUpload(u, 0) })
+	stale := u
+	stale.Size = 99
+	if err := db.Update(t.Context(), func(tx *meta.Tx) error { return tx.SaveUpload(stale, 0) }); !errors.Is(err, meta.ErrNotFound) {
+		t.Errorf("progress from a size that is not the session's: %v, want ErrNotFound", err)
+	}
 	view(t, db, func(tx *meta.Tx) error {
 		if _, err := tx.Upload(b.ID, "u1"); !errors.Is(err, meta.ErrNotFound) {
 			t.Errorf("repository b sees the session of a: %v", err)

@@ -153,9 +153,6 @@ func isAWS(endpoint string) bool {
 	return endpoint == "" || strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn") || strings.HasSuffix(host, ".api.aws")
 }
 
-// Region is the region that the client speaks to.
-func (c *Client) Region() string { return c.region }
-
 // identity asks who is calling, once.
 func (c *Client) identity(ctx context.Context) (hclload.Facts, error) {
 	c.mu.Lock()

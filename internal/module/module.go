@@ -96,9 +96,6 @@ func placeOf(dir string) ([]string, error) {
 	return parts[max(0, len(parts)-2):], nil
 }
 
-// Name is the name of the stack: the part before the first colon of the tag on its repositories.
-func (s *Stack) Name() string { return s.name }
-
 // Warnings lists what was found in the configuration that does not stop the work, one sentence each.
 func (s *Stack) Warnings() []string { return s.root.Warnings() }
 

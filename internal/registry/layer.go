@@ -172,6 +172,7 @@ func uploadError(err error, repo meta.Repository, id string) error {
 func (r *Registry) CheckLayers(ctx context.Context, s meta.Scope, name string, digests []digest.Digest) (found []BlobInfo, missing []digest.Digest, err error) {
 	var stale []string
 	var repo meta.Repository
+	var stored []meta.Blob // of found, one by one
 	now := r.now()
 	err = r.view(ctx, s, name, func(tx *meta.Tx, rp meta.Repository) error {
 		repo = rp
@@ -191,7 +192,7 @@ func (r *Registry) CheckLayers(ctx context.Context, s meta.Scope, name string, d
 			if now.Sub(m.LeasedAt) > leaseRenewal {
 				stale = append(stale, m.Digest)
 			}
-			found = append(found, BlobInfo{Digest: d, Size: m.Size, MediaType: mediaType})
+			found, stored = append(found, BlobInfo{Digest: d, Size: m.Size, MediaType: mediaType}), append(stored, m.Blob)
 		}
 		return nil
 	})
@@ -210,8 +211,8 @@ func (r *Registry) CheckLayers(ctx context.Context, s meta.Scope, name string, d
 	}
 	// Looked at after the lease, which keeps the bytes that are there now.
 	whole := found[:0]
-	for _, b := range found {
-		if err := r.checkStored(ctx, repo, b); err != nil {
+	for i, b := range found {
+		if err := r.checkStored(ctx, repo, stored[i]); err != nil {
 			r.log.Error("a blob is damaged; its next push repairs it", "err", err)
 			missing = append(missing, b.Digest)
 			continue
@@ -222,8 +223,8 @@ func (r *Registry) CheckLayers(ctx context.Context, s meta.Scope, name string, d
 }
 
 // checkStored finds a blob whose bytes are not there, or not as many as its row says.
-func (r *Registry) checkStored(ctx context.Context, repo meta.Repository, b BlobInfo) error {
-	f, err := r.openStored(ctx, repo, meta.Blob{Domain: domain(repo), Digest: b.Digest.String(), Size: b.Size})
+func (r *Registry) checkStored(ctx context.Context, repo meta.Repository, b meta.Blob) error {
+	f, err := r.openStored(ctx, repo, b)
 	if err != nil {
 		return err
 	}

@@ -70,18 +70,6 @@ func (i *Instance) Where(input string) string {
 	return position(i.call.rng)
 }
 
-// WhereEntry returns the position of an entry of a map input, such as one repository.
-func (i *Instance) WhereEntry(input, key string) string {
-	path := cty.Path{cty.IndexStep{Key: cty.StringVal(key)}}
-	if given, ok := i.call.bare[input]; ok {
-		return position(locateName(given.expr, path))
-	}
-	if attr := i.call.args[input]; attr != nil {
-		return position(locateName(attr.Expr, path))
-	}
-	return position(i.call.rng)
-}
-
 // Evaluated is a configuration with its values.
 type Evaluated struct {
 	Provider  Provider

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"berth/internal/server"
 	"berth/internal/server/servertest"
 )
 
@@ -26,7 +27,7 @@ type console struct {
 // newConsole points the standard AWS variables at a fresh registry, as eval "$(berth env)" does.
 func newConsole(t *testing.T) (*console, *servertest.Server) {
 	t.Helper()
-	s := servertest.Start(t)
+	s := servertest.StartWith(t, server.Config{CreateKMSKeys: true})
 	for _, pair := range s.Env() {
 		name, value, _ := strings.Cut(pair, "=")
 		t.Setenv(name, value)

@@ -18,7 +18,7 @@ type serverFlags struct {
 	logLevel  string
 }
 
-func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string) {
+func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string, createKeys bool) {
 	c := &f.cfg
 	flags.StringVar(&c.Listen, "listen", "127.0.0.1:5050", "address of every API; port 0 picks a free one")
 	flags.StringVar(&c.Data, "data", data, "data directory")
@@ -32,6 +32,12 @@ func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string) {
 	flags.BoolVar(&c.Insecure, "insecure", false, "allow plain HTTP on addresses other than loopback")
 	flags.StringVar(&c.Root.AccessKeyID, "root-access-key-id", "", "access key of the root user (default: made on the first start)")
 	flags.StringVar(&c.Root.SecretAccessKey, "root-secret-access-key", "", "its secret; better given as BERTH_ROOT_SECRET_ACCESS_KEY")
+	flags.StringVar(&c.MasterKey, "master-key", "", "master key, under which everything is sealed: a file, or the ARN of a key in the KMS of --kms (default: the file master.key in the data directory, made on the first start)")
+	flags.StringVar(&c.KMS, "kms", server.BuiltinKMS, "where the KMS keys of repositories are: builtin, aws, aws:ENDPOINT, or vault:URL?mount=transit (with the token in VAULT_TOKEN)")
+	flags.BoolVar(&c.CreateKMSKeys, "create-kms-keys", createKeys, "make KMS keys that repositories name by ARN and that do not exist")
+	flags.DurationVar(&c.GC.Interval, "gc-interval", 0, "time between two garbage collections (default 1h; negative: never)")
+	flags.DurationVar(&c.GC.Lease, "gc-lease", 0, "how long a layer stays that no image lists, after its upload or last probe (default 24h)")
+	flags.DurationVar(&c.GC.Grace, "gc-grace", 0, "how long bytes stay after nothing refers to them any more (default 1h)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "format of the log: text or json")
 	flags.StringVar(&f.logLevel, "log-level", logLevel, "least level of the log: debug, info, warn or error")
 }
@@ -43,6 +49,7 @@ func (f *serverFlags) open(ctx context.Context, env *environment) (*server.Serve
 		return nil, err
 	}
 	f.cfg.Data = pathIn(env, f.cfg.Data)
+	f.cfg.VaultToken = func(context.Context) (string, error) { return env.getenv("VAULT_TOKEN"), nil }
 	f.cfg.FirstRegion = env.getenv("AWS_REGION")
 	if f.cfg.FirstRegion == "" {
 		f.cfg.FirstRegion = env.getenv("AWS_DEFAULT_REGION")
@@ -88,6 +95,6 @@ user's access key in the file credentials of the data directory.`,
 			return s.Run(cmd.Context())
 		},
 	}
-	flags.register(cmd.Flags(), "/var/lib/berth", "info")
+	flags.register(cmd.Flags(), "/var/lib/berth", "info", false)
 	return cmd
 }

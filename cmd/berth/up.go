@@ -42,7 +42,7 @@ that the next run finds everything as it was.`,
 			return up(cmd.Context(), env, s, stack, upOptions{flags.cfg.Data, planning.options(), autoApprove})
 		},
 	}
-	flags.register(cmd.Flags(), "./.berth", "warn")
+	flags.register(cmd.Flags(), "./.berth", "warn", true)
 	addAssignFlags(cmd.Flags(), &engine.assign)
 	cmd.Flags().StringVar(&engine.stack, "stack", "", "name of the stack that owns the repositories (BERTH_STACK; default: derived from the directory)")
 	planning.register(cmd)

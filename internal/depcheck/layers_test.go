@@ -22,14 +22,14 @@ var layers = []layer{
 		"internal/meta",
 	}},
 	{"bytes and rows: implementations of the contracts, and what is made of both", []string{
-		"internal/blob/file", "internal/blob/s3", "internal/blob/seal", "internal/blob/blobtest",
+		"internal/blob/file", "internal/blob/s3", "internal/blob/blobtest",
 		"internal/meta/sqlite", "internal/meta/postgres", "internal/meta/metatest",
-		"internal/kms/local", "internal/kms/aws", "internal/kms/vault",
-		"internal/collect", "internal/iam", "internal/upload",
+		"internal/kms/keyring", "internal/kms/local", "internal/kms/aws", "internal/kms/vault",
+		"internal/collect", "internal/iam", "internal/seal", "internal/upload",
 	}},
 	{"the domain: every rule once, for both doors", []string{"internal/registry"}},
 	{"background work", []string{"internal/event", "internal/replicate", "internal/scan", "internal/upstream"}},
-	{"the doors", []string{"internal/console", "internal/ecrapi", "internal/iamapi", "internal/ociapi"}},
+	{"the doors", []string{"internal/console", "internal/ecrapi", "internal/iamapi", "internal/kmsapi", "internal/ociapi"}},
 	{"the wiring", []string{"internal/server"}},
 	{"the command", []string{"cmd/berth"}},
 }
@@ -54,6 +54,7 @@ var islands = []island{
 	{"internal/testkit", nil, []string{"test"}, "only tests may link it"},
 	{"internal/depcheck", nil, nil, "only tests"},
 	{"test", []string{"internal/testkit", "internal/server"}, nil, "only tests"},
+	{"test/bench", []string{"internal/meta"}, nil, "measures any registry from outside, and only fills a database faster than pushes can"},
 	{"examples", nil, nil, "configurations that users copy"},
 }
 
@@ -69,12 +70,14 @@ var forbidden = []struct {
 		"pure: the same input gives the same answer, and a preview can write nothing",
 	},
 	{
-		[]string{"internal/registry", "internal/upload", "internal/collect", "internal/blob", "internal/meta", "internal/ecr"},
+		[]string{"internal/registry", "internal/upload", "internal/collect", "internal/blob", "internal/meta", "internal/ecr",
+			"internal/kms/envelope", "internal/kms/keyring", "internal/kms/local"},
 		[]string{"net/http", "net/http/httptest", "net/http/httputil"},
 		"no HTTP below the doors",
 	},
 	{
-		[]string{"internal/registry", "internal/ecrapi", "internal/ociapi", "internal/iamapi", "internal/console"},
+		[]string{"internal/registry", "internal/ecrapi", "internal/ociapi", "internal/iamapi", "internal/kmsapi", "internal/console",
+			"internal/kms"},
 		[]string{"database/sql"},
 		"no SQL outside the metadata store",
 	},

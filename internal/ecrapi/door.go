@@ -220,6 +220,8 @@ func exception(err error) *ecr.Exception {
 		return ecr.NewException(ecr.CodeInvalidParameter, "A text of the request has a NUL character.")
 	case errors.Is(err, meta.ErrUnavailable):
 		return ecr.NewException(ecr.CodeServiceUnavailable, "The registry cannot reach its database now.")
+	case errors.Is(err, blob.ErrUnavailable):
+		return ecr.NewException(ecr.CodeServiceUnavailable, "The registry cannot reach its blob store now.")
 	case errors.Is(err, context.Canceled):
 		return ecr.NewException(ecr.CodeServiceUnavailable, "The request was cancelled.")
 	default:

@@ -25,6 +25,7 @@ func scanAccessKey(s scanner) (AccessKey, error) {
 
 // PutAccessKey adds a key or replaces the one with the same ID.
 func (tx *Tx) PutAccessKey(k AccessKey) error {
+	tx.keys = true
 	return tx.exec(`INSERT INTO access_keys (id, account, principal, user_id, secret, active, created_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (id) DO UPDATE SET account = excluded.account, principal = excluded.principal,
@@ -46,6 +47,7 @@ func (tx *Tx) AccessKeys(principal string) ([]AccessKey, error) {
 
 // DeleteAccessKey removes a key: signatures and tokens made with it end at once.
 func (tx *Tx) DeleteAccessKey(id string) error {
+	tx.keys = true
 	return tx.one(`DELETE FROM access_keys WHERE id = $1`, id)
 }
 

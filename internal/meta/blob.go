@@ -1,39 +1,105 @@
 package meta
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // A Blob is one stored copy of some bytes, shared by the repositories of its
 // domain (an account and an encryption key).
 type Blob struct {
-	ID        int64
-	Domain    string
-	Digest    string
-	Size      int64
-	CreatedAt time.Time
+	ID         int64
+	Domain     string
+	Digest     string
+	Size       int64
+	Location   string // id of the copy in the blob store
+	DataKey    int64  // what sealed the copy; 0: the store does not seal itself
+	CreatedAt  time.Time
+	VerifiedAt time.Time // when all of its bytes were last read and found right; zero when never
+	Damaged    bool      // its bytes were found wrong; the next push replaces them
+}
+
+const blobColumns = `b.id, b.domain, b.digest, b.size, b.location, b.data_key, b.created_at, b.verified_at, b.damaged`
+
+// blobReturning is blobColumns for RETURNING, where SQLite knows no alias.
+const blobReturning = `id, domain, digest, size, location, data_key, created_at, verified_at, damaged`
+
+func blobFields(b *Blob, created, verified *int64, damaged *int) []any {
+	return []any{&b.ID, &b.Domain, &b.Digest, &b.Size, &b.Location, &b.DataKey, created, verified, damaged}
 }
 
 func scanBlob(s scanner) (Blob, error) {
 	var (
-		b       Blob
-		created int64
+		b                 Blob
+		created, verified int64
+		damaged           int
 	)
-	err := s.Scan(&b.ID, &b.Domain, &b.Digest, &b.Size, &created)
-	b.CreatedAt = fromMicros(created)
+	err := s.Scan(blobFields(&b, &created, &verified, &damaged)...)
+	b.CreatedAt, b.VerifiedAt, b.Damaged = fromMicros(created), fromMicros(verified), damaged != 0
 	return b, err
 }
 
-// EnsureBlob returns the domain's row for a digest, adding it when missing.
-// The bytes must be durable before.
+// EnsureBlob returns the domain's row for a digest, adding b when there is
+// none. A row that is damaged gets b's copy instead of its own. The copy of
+// the two that is not used goes to the trash. The bytes must be durable before.
 func (tx *Tx) EnsureBlob(b Blob) (Blob, error) {
-	return get(tx, scanBlob, `INSERT INTO blobs (domain, digest, size, created_at) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (domain, digest) DO UPDATE SET size = excluded.size
-		RETURNING id, domain, digest, size, created_at`, b.Domain, b.Digest, b.Size, micros(b.CreatedAt))
+	have, err := tx.Blob(b.Domain, b.Digest)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return get(tx, scanBlob, `INSERT INTO blobs (domain, digest, size, location, data_key, created_at, verified_at, damaged)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, 0) RETURNING `+blobReturning,
+			b.Domain, b.Digest, b.Size, b.Location, b.DataKey, micros(b.CreatedAt), micros(b.VerifiedAt))
+	case err != nil || have.Location == b.Location:
+		return have, err
+	case have.Damaged:
+		b.ID = have.ID
+		return b, tx.ReplaceBlob(have, b)
+	default:
+		return have, tx.AddTrash(Trash{b.Location, b.Domain, b.DataKey, b.Size, b.CreatedAt})
+	}
+}
+
+// ReplaceBlob gives a row another copy of its bytes; the old one goes to the
+// trash. ErrNotFound: the row is gone or has another copy by now.
+func (tx *Tx) ReplaceBlob(old, b Blob) error {
+	err := tx.one(`UPDATE blobs SET location = $3, size = $4, verified_at = $5, damaged = 0, data_key = $6
+		WHERE id = $1 AND location = $2`, old.ID, old.Location, b.Location, b.Size, micros(b.VerifiedAt), b.DataKey)
+	if err != nil {
+		return err
+	}
+	return tx.AddTrash(Trash{old.Location, old.Domain, old.DataKey, old.Size, b.CreatedAt})
 }
 
 // Blob finds a domain's copy of a digest.
 func (tx *Tx) Blob(domain, digest string) (Blob, error) {
-	return get(tx, scanBlob, `SELECT id, domain, digest, size, created_at FROM blobs
-		WHERE domain = $1 AND digest = $2`, domain, digest)
+	return get(tx, scanBlob, `SELECT `+blobColumns+` FROM blobs b WHERE b.domain = $1 AND b.digest = $2`, domain, digest)
+}
+
+// Blobs lists up to limit blobs in the order of their IDs, starting after the
+// one given.
+func (tx *Tx) Blobs(after int64, limit int) ([]Blob, error) {
+	return list(tx, scanBlob, `SELECT `+blobColumns+` FROM blobs b WHERE b.id > $1 ORDER BY b.id LIMIT $2`, after, limit)
+}
+
+// LeastVerified lists up to limit blobs that were last verified before the
+// time given, the longest ago first.
+func (tx *Tx) LeastVerified(before time.Time, limit int) ([]Blob, error) {
+	return list(tx, scanBlob, `SELECT `+blobColumns+` FROM blobs b WHERE b.verified_at < $1
+		ORDER BY b.verified_at, b.id LIMIT $2`, micros(before), limit)
+}
+
+// MarkVerified notes what reading all bytes of a copy showed. A copy that has
+// been replaced meanwhile is no error.
+func (tx *Tx) MarkVerified(b Blob, at time.Time, damaged bool) error {
+	return tx.exec(`UPDATE blobs SET verified_at = $3, damaged = $4 WHERE id = $1 AND location = $2`,
+		b.ID, b.Location, micros(at), flag(damaged))
+}
+
+// HasLocation reports whether a copy is known: a blob's, or one that waits to
+// be deleted.
+func (tx *Tx) HasLocation(location string) (bool, error) {
+	return get(tx, scanBool, `SELECT EXISTS (SELECT 1 FROM blobs WHERE location = $1)
+		OR EXISTS (SELECT 1 FROM trash WHERE location = $1)`, location)
 }
 
 // A Member is a blob as one repository holds it.
@@ -45,11 +111,15 @@ type Member struct {
 // Member finds a blob through the repository's own membership: no row, no access.
 func (tx *Tx) Member(repositoryID int64, digest string) (Member, error) {
 	return get(tx, func(s scanner) (m Member, err error) {
-		var created, leased int64
-		err = s.Scan(&m.ID, &m.Domain, &m.Digest, &m.Size, &created, &leased)
-		m.CreatedAt, m.LeasedAt = fromMicros(created), fromMicros(leased)
+		var (
+			created, verified, leased int64
+			damaged                   int
+		)
+		err = s.Scan(append(blobFields(&m.Blob, &created, &verified, &damaged), &leased)...)
+		m.CreatedAt, m.VerifiedAt, m.LeasedAt = fromMicros(created), fromMicros(verified), fromMicros(leased)
+		m.Damaged = damaged != 0
 		return m, err
-	}, `SELECT b.id, b.domain, b.digest, b.size, b.created_at, r.leased_at
+	}, `SELECT `+blobColumns+`, r.leased_at
 		FROM repository_blobs r JOIN blobs b ON b.id = r.blob_id
 		WHERE r.repository_id = $1 AND r.digest = $2`, repositoryID, digest)
 }

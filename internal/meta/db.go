@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -30,12 +31,18 @@ type Backend interface {
 	// View runs fn, once at most, in a read-only transaction on one consistent
 	// snapshot.
 	View(ctx context.Context, fn func(Querier) error) error
+	// Read runs fn, once at most, which makes a single statement that only reads.
+	// It costs less than View.
+	Read(ctx context.Context, fn func(Querier) error) error
 	// Update runs fn in a write transaction. When it returns nil the changes
 	// are committed and durable. When fn fails nothing of it is kept. fn may
 	// run more than once, so it must have no effect outside the transaction
 	// other than assigning results, and must assign all of them in each run:
 	// what it appends to, it resets first.
 	Update(ctx context.Context, fn func(Querier) error) error
+	// UpdateRelaxed is Update, but for one thing: a power cut soon after may take
+	// the changes back, all of them. The end of the process does not.
+	UpdateRelaxed(ctx context.Context, fn func(Querier) error) error
 	// Ping reports whether the database answers.
 	Ping(ctx context.Context) error
 	// Close waits for running transactions and releases the database.
@@ -55,19 +62,55 @@ type Querier interface {
 // DB is the metadata store.
 type DB struct {
 	backend Backend
+	keys    atomic.Uint64 // counts changes of access keys
 }
+
+// A Sole backend is used by this process alone: what it read holds until it
+// writes itself.
+type Sole interface{ Sole() }
 
 // New wraps a database engine whose schema is up to date.
 func New(b Backend) *DB { return &DB{backend: b} }
+
+// Wrap puts something around the database engine: a test that fails or stops
+// at chosen steps.
+func (db *DB) Wrap(wrap func(Backend) Backend) *DB { return &DB{backend: wrap(db.backend)} }
 
 // View runs fn on a consistent, read-only snapshot.
 func (db *DB) View(ctx context.Context, fn func(*Tx) error) error {
 	return db.backend.View(ctx, func(q Querier) error { return fn(&Tx{q: q, backend: db.backend}) })
 }
 
+// Read runs fn, which calls one method of Tx that makes a single statement.
+func (db *DB) Read(ctx context.Context, fn func(*Tx) error) error {
+	return db.backend.Read(ctx, func(q Querier) error { return fn(&Tx{q: q, backend: db.backend}) })
+}
+
+// UpdateRelaxed is Update for changes that a power cut may take back.
+func (db *DB) UpdateRelaxed(ctx context.Context, fn func(*Tx) error) error {
+	return db.backend.UpdateRelaxed(ctx, func(q Querier) error { return fn(&Tx{q: q, backend: db.backend}) })
+}
+
 // Update runs fn in a write transaction; see [Backend] for the guarantees.
 func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
-	return db.backend.Update(ctx, func(q Querier) error { return fn(&Tx{q: q, backend: db.backend}) })
+	keys := false
+	err := db.backend.Update(ctx, func(q Querier) error {
+		tx := &Tx{q: q, backend: db.backend}
+		err := fn(tx)
+		keys = tx.keys
+		return err
+	})
+	if keys { // also on an error: the commit may have happened
+		db.keys.Add(1)
+	}
+	return err
+}
+
+// KeysVersion changes whenever access keys do. It is false when other servers
+// may change them too, and nobody here knows when.
+func (db *DB) KeysVersion() (uint64, bool) {
+	_, sole := db.backend.(Sole)
+	return db.keys.Load(), sole
 }
 
 // Ping reports whether the database answers.
@@ -81,6 +124,7 @@ func (db *DB) Close() error { return db.backend.Close() }
 type Tx struct {
 	q       Querier
 	backend Backend
+	keys    bool // access keys were changed
 }
 
 // storable finds texts that some database would refuse, so that all do.
@@ -174,6 +218,11 @@ func list[T any](tx *Tx, scan func(scanner) (T, error), query string, args ...an
 
 func scanString(s scanner) (string, error) {
 	var v string
+	return v, s.Scan(&v)
+}
+
+func scanBool(s scanner) (bool, error) {
+	var v bool
 	return v, s.Scan(&v)
 }
 

@@ -1,5 +1,5 @@
 // Package meta keeps the registry's rows: repositories, images, tags, blob
-// membership, upload sessions, cache rules, access keys and settings.
+// membership, upload sessions, cache rules, KMS keys, access keys and settings.
 //
 // # Guarantees
 //

@@ -150,9 +150,7 @@ func TestEveryRouteIsAuthorised(t *testing.T) {
 					t.Errorf("%s\nwant %s", a.Body, want)
 				}
 			}
-			if n := r.filesBelow("blobs") + r.filesBelow("uploads"); n != 0 {
-				t.Errorf("%d files were written", n)
-			}
+			r.wantFiles(0, 0)
 		})
 	}
 }

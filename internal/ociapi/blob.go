@@ -11,23 +11,30 @@ import (
 	"berth/internal/registry"
 )
 
-// getBlob streams a blob; ranges, conditions and HEAD are net/http's work
-// (RFC 9110, "Range Requests").
-func getBlob(d *Door, w http.ResponseWriter, r *request) (err error) {
+// getBlob streams a blob, or says where it is. Ranges, conditions and HEAD are
+// net/http's work (RFC 9110, "Range Requests").
+func getBlob(d *Door, w http.ResponseWriter, r *request) error {
 	dg, err := parseDigest(r.ref)
 	if err != nil {
 		return err
 	}
-	info, f, err := d.Registry.OpenBlob(r.Context(), r.scope, r.name, dg)
+	b, err := d.Registry.OpenBlob(r.Context(), r.scope, r.name, dg)
 	if err != nil {
 		return err
 	}
-	setBlobHeaders(w, info)
-	http.ServeContent(w, r.Request, "", time.Time{}, f)
-	if err := f.Close(); err != nil {
+	if b.URL != "" {
+		w.Header().Set("Location", b.URL)
+		w.Header().Set("Docker-Content-Digest", dg.String())
+		w.WriteHeader(http.StatusTemporaryRedirect)
+		return nil
+	}
+	setBlobHeaders(w, b.BlobInfo)
+	out := &streamWriter{ResponseWriter: w, buffers: d.buffers}
+	http.ServeContent(out, r.Request, "", time.Time{}, b.Reader)
+	if err := b.Reader.Close(); err != nil {
 		d.Log.Error("close a blob", "digest", dg, "err", err)
 	}
-	return nil
+	return out.finish()
 }
 
 func setBlobHeaders(w http.ResponseWriter, info registry.BlobInfo) {
@@ -44,16 +51,13 @@ func headBlob(d *Door, w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	found, _, err := d.Registry.CheckLayers(r.Context(), r.scope, r.name, []digest.Digest{dg})
+	info, err := d.Registry.ProbeBlob(r.Context(), r.scope, r.name, dg)
 	if err != nil {
 		return err
 	}
-	if len(found) == 0 {
-		return &wireError{http.StatusNotFound, "BLOB_UNKNOWN", "The layer with digest '" + dg.String() + "' does not exist in the repository with name '" + r.name + "'"}
-	}
-	setBlobHeaders(w, found[0])
+	setBlobHeaders(w, info)
 	w.Header().Set("Accept-Ranges", "bytes")
-	w.Header().Set("Content-Length", strconv.FormatInt(found[0].Size, 10))
+	w.Header().Set("Content-Length", strconv.FormatInt(info.Size, 10))
 	w.WriteHeader(http.StatusOK)
 	return nil
 }

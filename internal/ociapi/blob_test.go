@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -60,9 +59,7 @@ func TestWrongDigestEndsTheUpload(t *testing.T) {
 	}
 	r.do("GET", loc, nil).refused(404, "BLOB_UPLOAD_UNKNOWN")
 	r.do("POST", "/v2/app/blobs/uploads/?digest="+wrong, bytes.NewReader(data)).refused(400, "DIGEST_INVALID")
-	if n := r.filesBelow("blobs") + r.filesBelow("uploads"); n != 0 {
-		t.Errorf("%d files are left", n)
-	}
+	r.wantFiles(0, 0)
 }
 
 func TestUploadOfAnotherRepositoryIsUnknown(t *testing.T) {
@@ -106,9 +103,7 @@ func TestBrokenBody(t *testing.T) {
 	r.do("POST", "/v2/app/blobs/uploads/?digest="+digest.FromString("hello").String(), io.MultiReader(strings.NewReader("hel"), failingReader{})).
 		refused(408, "BLOB_UPLOAD_INVALID")
 	r.do("PUT", "/v2/app/manifests/v1", broken).refused(408, "MANIFEST_INVALID")
-	if n := r.filesBelow("uploads"); n != 1 {
-		t.Errorf("%d staged files, want that of the session", n)
-	}
+	r.wantFiles(0, 0) // what little the session has is in its row
 }
 
 type failingReader struct{}
@@ -181,13 +176,15 @@ func TestDamagedBlobIsAServerError(t *testing.T) {
 	for name, damage := range map[string]func(string) error{
 		"emptied": func(p string) error { return os.Truncate(p, 0) },
 		"gone":    os.Remove,
+		"changed": flipBit,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			r.create("app")
 			data := []byte("precious")
 			d := r.putBlob("app", data)
-			if err := damage(filepath.Join(r.dir, "blobs", home.Account, "sha256", d.Encoded()[:2], d.Encoded())); err != nil {
+			_, files := r.files()
+			if err := damage(files[0]); err != nil {
 				t.Fatal(err)
 			}
 			at := "/v2/app/blobs/" + d.String()
@@ -198,11 +195,47 @@ func TestDamagedBlobIsAServerError(t *testing.T) {
 			if !strings.Contains(r.log.String(), d.String()) {
 				t.Errorf("the log does not say which blob: %s", r.log)
 			}
+			if name == "changed" {
+				r.do("GET", at, nil, "Range", "bytes=2-3").refused(500, "UNKNOWN")
+			}
 			r.do("HEAD", at, nil).want(404) // so that the client pushes it again
 			r.putBlob("app", data)
 			r.do("GET", at, nil).want(200)
 		})
 	}
+}
+
+// flipBit changes one bit in the last third of a file.
+func flipBit(p string) error {
+	b, err := os.ReadFile(p)
+	if err != nil {
+		return err
+	}
+	b[len(b)*2/3] ^= 1
+	return os.WriteFile(p, b, 0o600)
+}
+
+// Damage that shows after the first bytes were sent cuts the connection: the
+// client cannot take what it has for the blob.
+func TestDamageInTheMiddleCutsTheConnection(t *testing.T) {
+	r := newRig(t)
+	r.create("app")
+	data := bytes.Repeat([]byte("precious"), 100_000)
+	d := r.putBlob("app", data)
+	_, files := r.files()
+	if err := flipBit(files[0]); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if recover() != http.ErrAbortHandler {
+			t.Error("the answer ended as if it were whole")
+		}
+		r.do("GET", "/v2/app/blobs/"+d.String(), nil).refused(500, "UNKNOWN")
+		r.do("HEAD", "/v2/app/blobs/"+d.String(), nil).want(404)
+		r.putBlob("app", data)
+		r.do("GET", "/v2/app/blobs/"+d.String(), nil).want(200)
+	}()
+	r.do("GET", "/v2/app/blobs/"+d.String(), nil)
 }
 
 func TestDeleteBlobs(t *testing.T) {
@@ -252,10 +285,10 @@ func TestHostileNames(t *testing.T) {
 		}
 		r.do("PUT", "/v2/"+name+"/manifests/v1", strings.NewReader("{}")).refused(400, "NAME_INVALID")
 	}
-	if n := r.filesBelow("uploads"); n != 0 {
-		t.Errorf("%d staged files", n)
+	if staged, _ := r.files(); len(staged) != 0 {
+		t.Errorf("staged files %v", staged)
 	}
-	if list, err := os.ReadDir(r.dir); err != nil || len(list) > 5 {
+	if list, err := os.ReadDir(r.dir); err != nil || len(list) > 6 {
 		t.Errorf("the data directory has %v, %v", list, err)
 	}
 }

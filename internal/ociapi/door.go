@@ -39,13 +39,14 @@ type Options struct {
 // Door answers Distribution API requests.
 type Door struct {
 	Options
-	routes map[routeKey]route
+	routes  map[routeKey]route
+	buffers *buffers
 }
 
 // New makes the door. It fails when a route has no operation of ECR by which
 // it could be authorised.
 func New(o Options) (*Door, error) {
-	d := &Door{Options: o, routes: routes()}
+	d := &Door{Options: o, routes: routes(), buffers: newBuffers()}
 	return d, checkRoutes(d.routes)
 }
 

@@ -72,6 +72,8 @@ func wire(err error) *wireError {
 		return &wireError{http.StatusBadRequest, "UNSUPPORTED", "A text of the request is not UTF-8 or has a NUL character"}
 	case errors.Is(err, meta.ErrUnavailable):
 		return &wireError{http.StatusServiceUnavailable, "UNAVAILABLE", "The registry cannot reach its database now"}
+	case errors.Is(err, blob.ErrUnavailable):
+		return &wireError{http.StatusServiceUnavailable, "UNAVAILABLE", "The registry cannot reach its blob store now"}
 	case errors.Is(err, context.Canceled):
 		return &wireError{http.StatusServiceUnavailable, "UNKNOWN", "The request was cancelled"}
 	default:

@@ -25,6 +25,7 @@ import (
 	"berth/internal/meta/sqlite"
 	"berth/internal/ociapi"
 	"berth/internal/registry"
+	"berth/internal/seal/sealtest"
 	"berth/internal/testkit"
 )
 
@@ -67,7 +68,8 @@ func newRig(t testing.TB) *rig {
 			t.Error(err)
 		}
 	})
-	blobs, err := file.Open(r.dir)
+	ring, keys := sealtest.New(t, r.db, r.dir, r.clock)
+	blobs, err := file.Open(file.System{}, r.dir, ring)
 	must(err)
 	r.tokens, err = token.New(bytes.Repeat([]byte{7}, token.KeySize), r.clock)
 	must(err)
@@ -79,7 +81,7 @@ func newRig(t testing.TB) *rig {
 	must(err)
 	log := slog.New(slog.NewTextHandler(r.log, nil))
 	r.reg = registry.New(registry.Options{
-		DB: r.db, Blobs: blobs, Sealer: r.tokens, Log: log, Now: r.clock, Host: func(meta.Scope) string { return "registry.test" },
+		DB: r.db, Blobs: blobs, Seal: ring, KMS: keys, Cursors: r.tokens, Log: log, Now: r.clock, Host: func(meta.Scope) string { return "registry.test" },
 	})
 	r.Handler, err = ociapi.New(ociapi.Options{
 		Registry: r.reg, Authenticate: r.users, Authorize: r, Log: log,
@@ -224,17 +226,29 @@ func (r *rig) startUpload(repo string) (location string) {
 	return r.do("POST", "/v2/"+repo+"/blobs/uploads/", nil).want(202).Header().Get("Location")
 }
 
-// filesBelow counts the files of a directory of the store.
-func (r *rig) filesBelow(dir string) (n int) {
+// files finds the files of the blob store, staged and committed.
+func (r *rig) files() (staged, committed []string) {
 	r.t.Helper()
-	err := filepath.WalkDir(filepath.Join(r.dir, dir), func(_ string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			n++
+	err := filepath.WalkDir(filepath.Join(r.dir, "blobs"), func(p string, d os.DirEntry, err error) error {
+		switch {
+		case err != nil || d.IsDir():
+		case strings.HasSuffix(p, ".part"):
+			staged = append(staged, p)
+		default:
+			committed = append(committed, p)
 		}
 		return err
 	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return n
+	return staged, committed
+}
+
+// wantFiles fails unless the blob store has so many files.
+func (r *rig) wantFiles(staged, committed int) {
+	r.t.Helper()
+	if s, c := r.files(); len(s) != staged || len(c) != committed {
+		r.t.Errorf("%d staged and %d committed files, want %d and %d", len(s), len(c), staged, committed)
+	}
 }

@@ -21,8 +21,30 @@ func getBase(d *Door, w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// getManifest answers GET and HEAD. The stored bytes are sent as they are,
-// whatever Accept says: a registry that converts breaks the digest.
+// headManifest answers from the row alone.
+func headManifest(d *Door, w http.ResponseWriter, r *request) error {
+	ref, err := parseReference(r.ref)
+	if err != nil {
+		return err
+	}
+	img, err := d.Registry.Image(r.Context(), r.scope, r.name, ref)
+	if err != nil {
+		return err
+	}
+	setManifestHeaders(w, img.Digest)
+	w.Header().Set("Content-Type", img.MediaType)
+	w.Header().Set("Content-Length", strconv.FormatInt(img.ManifestSize, 10))
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func setManifestHeaders(w http.ResponseWriter, digest string) {
+	w.Header().Set("Docker-Content-Digest", digest)
+	w.Header().Set("ETag", `"`+digest+`"`)
+}
+
+// getManifest sends the stored bytes as they are, whatever Accept says: a
+// registry that converts breaks the digest.
 func getManifest(d *Door, w http.ResponseWriter, r *request) error {
 	ref, err := parseReference(r.ref)
 	if err != nil {
@@ -32,11 +54,8 @@ func getManifest(d *Door, w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Docker-Content-Digest", m.Digest)
-	w.Header().Set("ETag", `"`+m.Digest+`"`)
-	if r.Method == http.MethodGet {
-		d.Registry.RecordPull(m.ID)
-	}
+	setManifestHeaders(w, m.Digest)
+	d.Registry.RecordPull(m.ID)
 	d.send(w, r.Request, http.StatusOK, m.MediaType, m.Bytes)
 	return nil
 }

@@ -22,7 +22,7 @@ func routes() map[routeKey]route {
 		{catalog, http.MethodGet}:       {"DescribeRepositories", getCatalog},
 		{tagList, http.MethodGet}:       {"ListImages", getTags},
 		{manifests, http.MethodGet}:     {"BatchGetImage", getManifest},
-		{manifests, http.MethodHead}:    {"BatchGetImage", getManifest},
+		{manifests, http.MethodHead}:    {"BatchGetImage", headManifest},
 		{manifests, http.MethodPut}:     {"PutImage", putManifest},
 		{manifests, http.MethodDelete}:  {"BatchDeleteImage", deleteManifest},
 		{referrers, http.MethodGet}:     {"BatchGetImage", getReferrers},

@@ -15,11 +15,11 @@ func (r *Registry) sealCursor(purpose string, v any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return r.seal.SealCursor(purpose, b)
+	return r.cursors.SealCursor(purpose, b)
 }
 
 func (r *Registry) openCursor(purpose, cursor string, v any) error {
-	b, err := r.seal.OpenCursor(purpose, cursor)
+	b, err := r.cursors.OpenCursor(purpose, cursor)
 	if err == nil {
 		err = json.Unmarshal(b, v)
 	}

@@ -39,6 +39,7 @@ const (
 	UnsupportedUpstreamRegistry
 	ManifestTooLarge
 	ImageReferenced // something still points at what should go
+	KMSFailure      // the KMS key cannot be used
 )
 
 // A Form is how a refusal looks from outside.
@@ -81,6 +82,7 @@ var forms = map[Code]Form{
 	UnsupportedUpstreamRegistry: {"UnsupportedUpstreamRegistryException", http.StatusBadRequest, "UNSUPPORTED", http.StatusBadRequest},
 	ManifestTooLarge:            {"InvalidParameterException", http.StatusBadRequest, "MANIFEST_INVALID", http.StatusRequestEntityTooLarge},
 	ImageReferenced:             {"InvalidParameterException", http.StatusBadRequest, "DENIED", http.StatusConflict},
+	KMSFailure:                  {"KmsException", http.StatusBadRequest, "DENIED", http.StatusForbidden},
 }
 
 // An Error is a refusal in ECR's words.

@@ -19,9 +19,11 @@ import (
 
 	"berth/internal/access/token"
 	"berth/internal/blob/file"
+	"berth/internal/kms/local"
 	"berth/internal/meta"
 	"berth/internal/meta/sqlite"
 	"berth/internal/registry"
+	"berth/internal/seal/sealtest"
 	"berth/internal/testkit"
 )
 
@@ -30,9 +32,11 @@ var scope = meta.Scope{Account: "123456789012", Region: "us-east-1"}
 // A bench is a registry on stores of its own.
 type bench struct {
 	*registry.Registry
-	t   testing.TB
-	dir string
-	db  *meta.DB
+	t     testing.TB
+	dir   string
+	db    *meta.DB
+	blobs *file.Store
+	keys  *local.KMS
 
 	mu  sync.Mutex
 	now time.Time
@@ -52,16 +56,18 @@ func openBench(t testing.TB, dir string) *bench {
 			t.Error(err)
 		}
 	})
-	blobs, err := file.Open(dir)
+	ring, keys := sealtest.New(t, b.db, dir, b.clock)
+	blobs, err := file.Open(file.System{}, dir, ring)
 	if err != nil {
 		t.Fatal(err)
 	}
-	seal, err := token.New(bytes.Repeat([]byte{7}, token.KeySize), b.clock)
+	tokens, err := token.New(bytes.Repeat([]byte{7}, token.KeySize), b.clock)
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.blobs, b.keys = blobs, keys
 	b.Registry = registry.New(registry.Options{
-		DB: b.db, Blobs: blobs, Sealer: seal, Log: slog.New(slog.DiscardHandler), Now: b.clock,
+		DB: b.db, Blobs: blobs, Seal: ring, KMS: keys, Cursors: tokens, Log: slog.New(slog.DiscardHandler), Now: b.clock,
 		Host: func(meta.Scope) string { return "registry.test" },
 	})
 	return b
@@ -206,16 +212,25 @@ func wantRefusal(t testing.TB, err error, code registry.Code, message string) {
 
 // blobPath is where the bytes of a blob are.
 func (b *bench) blobPath(d digest.Digest) string {
-	return filepath.Join(b.dir, "blobs", scope.Account, d.Algorithm().String(), d.Encoded()[:2], d.Encoded())
+	b.t.Helper()
+	var row meta.Blob
+	err := b.db.View(context.Background(), func(tx *meta.Tx) (err error) {
+		row, err = tx.Blob(scope.Account, d.String())
+		return err
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return filepath.Join(b.dir, "blobs", row.Domain, row.Location[:2], row.Location)
 }
 
 func (b *bench) readBlob(repo string, d digest.Digest) ([]byte, error) {
-	_, f, err := b.OpenBlob(context.Background(), scope, repo, d)
+	f, err := b.OpenBlob(context.Background(), scope, repo, d)
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(f)
-	return data, errors.Join(err, f.Close())
+	data, err := io.ReadAll(f.Reader)
+	return data, errors.Join(err, f.Reader.Close())
 }
 
 // crashCopy is the data directory as a power cut right now would leave it:
@@ -224,6 +239,9 @@ func (b *bench) crashCopy() string {
 	b.t.Helper()
 	to := filepath.Join(b.t.TempDir(), "copy")
 	if err := os.CopyFS(to, os.DirFS(b.dir)); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(to, sealtest.MasterKey), 0o600); err != nil { // CopyFS gives modes of its own
 		b.t.Fatal(err)
 	}
 	return to

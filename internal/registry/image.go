@@ -19,16 +19,43 @@ type Manifest struct {
 
 // Manifest finds a manifest. A ref with digest and tag must name one image.
 // It does not count as a pull; see RecordPull.
-func (r *Registry) Manifest(ctx context.Context, s meta.Scope, name string, ref ImageRef) (out Manifest, err error) {
-	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
-		out.Tag = ref.Tag
-		out.StoredManifest, err = findManifest(tx, repo, ref)
-		if errors.Is(err, meta.ErrNotFound) {
-			return imageNotFound(repo, ref)
-		}
+func (r *Registry) Manifest(ctx context.Context, s meta.Scope, name string, ref ImageRef) (Manifest, error) {
+	owner, m, err := r.pull(ctx, s, name, ref, true)
+	if err == nil {
+		err = r.openManifest(ctx, owner, &m)
+	}
+	return Manifest{m, ref.Tag}, err
+}
+
+// Image finds an image without reading its manifest.
+func (r *Registry) Image(ctx context.Context, s meta.Scope, name string, ref ImageRef) (meta.Image, error) {
+	owner, m, err := r.pull(ctx, s, name, ref, false)
+	if err == nil {
+		_, err = r.usable(ctx, owner) // what could not be pulled is not announced
+	}
+	return m.Image, err
+}
+
+// pull finds an image in one statement.
+func (r *Registry) pull(ctx context.Context, s meta.Scope, name string, ref ImageRef, withBytes bool) (repo meta.Repository, m meta.StoredManifest, err error) {
+	repo = meta.Repository{Scope: s, Name: name}
+	digest := ref.Digest
+	if ref.Tag != "" {
+		digest = ""
+	}
+	err = r.db.Read(ctx, func(tx *meta.Tx) error {
+		var o meta.Owner
+		o, m, err = tx.PullImage(s, name, ref.Tag, digest, withBytes)
+		repo.ID, repo.Encryption, repo.KMSKey = o.ID, o.Encryption, o.KMSKey
 		return err
 	})
-	return out, err
+	switch {
+	case errors.Is(err, meta.ErrNotFound):
+		return repo, m, repositoryNotFound(s, name)
+	case errors.Is(err, meta.ErrNoImage), err == nil && ref.Digest != "" && m.Digest != ref.Digest:
+		return repo, m, imageNotFound(repo, ref)
+	}
+	return repo, m, err
 }
 
 // findManifest is meta.ErrNotFound when there is none, or when tag and digest disagree.
@@ -109,7 +136,9 @@ func (ref ImageRef) notFound(tx *meta.Tx, repo meta.Repository) (*Failure, error
 
 // Manifests finds many manifests; those that cannot be served are failures.
 func (r *Registry) Manifests(ctx context.Context, s meta.Scope, name string, refs []ImageRef) (found []Manifest, failed []Failure, err error) {
-	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+	var repo meta.Repository
+	err = r.view(ctx, s, name, func(tx *meta.Tx, rp meta.Repository) error {
+		repo = rp
 		for _, ref := range refs {
 			if f := checkRef(ref); f != nil {
 				failed = append(failed, *f)
@@ -131,7 +160,24 @@ func (r *Registry) Manifests(ctx context.Context, s meta.Scope, name string, ref
 		}
 		return nil
 	})
-	return found, failed, err
+	if err != nil {
+		return nil, nil, err
+	}
+	sealed := found
+	found = nil
+	for _, m := range sealed {
+		err := r.openManifest(ctx, repo, &m.StoredManifest)
+		var refused *Error
+		switch {
+		case err == nil:
+			found = append(found, m)
+		case errors.As(err, &refused) && refused.Code == KMSFailure:
+			failed = append(failed, Failure{ImageRef{m.Digest, m.Tag}, "KmsError", refused.Message})
+		default:
+			return nil, nil, err
+		}
+	}
+	return found, failed, nil
 }
 
 // RecordPull notes that images were pulled now. It is written down within
@@ -296,12 +342,19 @@ func (r *Registry) Tags(ctx context.Context, s meta.Scope, name, after string, l
 // artifact type unless that is empty, in push order after the image ID given;
 // more says that others follow. An unknown subject has none.
 func (r *Registry) Referrers(ctx context.Context, s meta.Scope, name, subject, artifactType string, after int64, limit int) (out []meta.StoredManifest, more bool, err error) {
-	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+	var repo meta.Repository
+	err = r.view(ctx, s, name, func(tx *meta.Tx, rp meta.Repository) error {
+		repo = rp
 		out, err = tx.Referrers(repo.ID, subject, artifactType, after, limit+1)
 		return err
 	})
 	if len(out) > limit {
-		return out[:limit], true, err
+		out, more = out[:limit], true
 	}
-	return out, false, err
+	for i := range out {
+		if err == nil {
+			err = r.openManifest(ctx, repo, &out[i])
+		}
+	}
+	return out, more, err
 }

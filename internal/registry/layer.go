@@ -23,14 +23,6 @@ const PartSize = 10 << 20
 // frequent and a lease lasts much longer, so most of them write nothing.
 const leaseRenewal = 10 * time.Minute
 
-// domain is what may share one copy of bytes with the repository: its account
-// and encryption key.
-func domain(repo meta.Repository) string { return repo.Scope.Account }
-
-func target(repo meta.Repository) upload.Target {
-	return upload.Target{RepositoryID: repo.ID, Domain: domain(repo)}
-}
-
 // A BlobInfo says what is known of a blob in a repository.
 type BlobInfo struct {
 	Digest    digest.Digest
@@ -47,7 +39,11 @@ func (r *Registry) StartUpload(ctx context.Context, s meta.Scope, name string, a
 	if algorithm != "" && algorithm != digest.SHA256 && algorithm != digest.SHA512 {
 		return meta.Upload{}, invalid("digest-algorithm", "Member must satisfy enum value set: [sha256, sha512]")
 	}
-	u, err := r.uploads.Start(ctx, repo.ID, algorithm)
+	to, err := r.target(ctx, repo.Repository)
+	if err != nil {
+		return meta.Upload{}, err
+	}
+	u, err := r.uploads.Start(ctx, to, algorithm)
 	return u, uploadError(err, repo.Repository, u.ID)
 }
 
@@ -88,7 +84,11 @@ func (r *Registry) CompleteUpload(ctx context.Context, s meta.Scope, name, id st
 	if err != nil {
 		return BlobInfo{}, err
 	}
-	res, err := r.uploads.Complete(ctx, target(repo.Repository), id, want)
+	to, err := r.target(ctx, repo.Repository)
+	if err != nil {
+		return BlobInfo{}, err
+	}
+	res, err := r.uploads.Complete(ctx, to, id, want)
 	return BlobInfo{Digest: res.Digest, Size: res.Size}, uploadError(err, repo.Repository, id)
 }
 
@@ -105,7 +105,11 @@ func (r *Registry) CompleteParts(ctx context.Context, s meta.Scope, name, id str
 			known = append(known, d)
 		}
 	}
-	res, err := r.uploads.CompleteParts(ctx, target(repo.Repository), id, known...)
+	to, err := r.target(ctx, repo.Repository)
+	if err != nil {
+		return BlobInfo{}, err
+	}
+	res, err := r.uploads.CompleteParts(ctx, to, id, known...)
 	if err != nil {
 		return BlobInfo{}, uploadError(err, repo.Repository, id)
 	}
@@ -122,7 +126,11 @@ func (r *Registry) PutBlob(ctx context.Context, s meta.Scope, name string, want 
 	if err != nil {
 		return BlobInfo{}, err
 	}
-	res, err := r.uploads.Put(ctx, target(repo.Repository), want, body)
+	to, err := r.target(ctx, repo.Repository)
+	if err != nil {
+		return BlobInfo{}, err
+	}
+	res, err := r.uploads.Put(ctx, to, want, body)
 	return BlobInfo{Digest: res.Digest, Size: res.Size}, uploadError(err, repo.Repository, "")
 }
 
@@ -162,7 +170,7 @@ func uploadError(err error, repo meta.Repository, id string) error {
 	case errors.Is(err, upload.ErrTooLarge):
 		return refuse(LimitExceeded, "The layer uploaded to %s is larger than the limit of 52000 MiB", where)
 	}
-	return err
+	return kmsRefusal(err)
 }
 
 // CheckLayers says which layers the repository has. A layer reported as there
@@ -213,7 +221,9 @@ func (r *Registry) CheckLayers(ctx context.Context, s meta.Scope, name string, d
 	whole := found[:0]
 	for i, b := range found {
 		if err := r.checkStored(ctx, repo, stored[i]); err != nil {
-			r.log.Error("a blob is damaged; its next push repairs it", "err", err)
+			if !errors.Is(err, blob.ErrDamaged) && !errors.Is(err, blob.ErrNotFound) {
+				return nil, nil, err // not known to be lost
+			}
 			missing = append(missing, b.Digest)
 			continue
 		}
@@ -231,41 +241,77 @@ func (r *Registry) checkStored(ctx context.Context, repo meta.Repository, b meta
 	return f.Close()
 }
 
-// openStored opens the bytes of a row. A copy whose length is not what the row
-// says is a fault of the server.
-func (r *Registry) openStored(ctx context.Context, repo meta.Repository, b meta.Blob) (blob.Reader, error) {
-	f, err := r.blobs.Open(ctx, blob.Key{Domain: b.Domain, Digest: digest.Digest(b.Digest)})
-	if err != nil {
-		return nil, fmt.Errorf("blob %s of repository %s has a row but cannot be opened: %w", b.Digest, repo.Name, err)
-	}
-	if f.Size() != b.Size {
-		err := fmt.Errorf("blob %s of repository %s has %d bytes stored where its row says %d", b.Digest, repo.Name, f.Size(), b.Size)
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
+// A StoredBlob is a blob of a repository, ready to be read: as a stream, or at
+// a URL.
+type StoredBlob struct {
+	BlobInfo
+	Reader blob.Reader // nil when URL is set
+	URL    string
 }
 
-// OpenBlob reads a blob of the repository. A copy whose length is not what its
-// row says is a fault of the server, never a shorter answer.
-func (r *Registry) OpenBlob(ctx context.Context, s meta.Scope, name string, d digest.Digest) (BlobInfo, blob.Reader, error) {
-	var m meta.Member
-	var repo meta.Repository
-	err := r.view(ctx, s, name, func(tx *meta.Tx, rp meta.Repository) (err error) {
-		repo = rp
-		m, err = tx.Member(repo.ID, d.String())
-		if errors.Is(err, meta.ErrNotFound) {
-			return layerNotFound(s, name, d)
+// urlLifetime is how long a URL that a pull is redirected to is good for: long
+// enough for a client to begin, and it may take as long as it likes then.
+const urlLifetime = 15 * time.Minute
+
+// OpenBlob reads a blob of the repository. Bytes that are not what was stored
+// are a fault of the server, never a shorter or another answer.
+func (r *Registry) OpenBlob(ctx context.Context, s meta.Scope, name string, d digest.Digest) (StoredBlob, error) {
+	repo, m, err := r.member(ctx, s, name, d)
+	if err != nil {
+		return StoredBlob{}, err
+	}
+	out := StoredBlob{BlobInfo: BlobInfo{Digest: d, Size: m.Size}}
+	if r.direct != nil && !m.Damaged {
+		if _, err := r.usable(ctx, repo); err != nil {
+			return StoredBlob{}, err
 		}
+		out.URL, err = r.direct.URL(ctx, copyOf(m.Blob), urlLifetime)
+		return out, err
+	}
+	out.Reader, err = r.openStored(ctx, repo, m.Blob)
+	return out, err
+}
+
+// ProbeBlob says whether the repository has a blob, as CheckLayers does.
+func (r *Registry) ProbeBlob(ctx context.Context, s meta.Scope, name string, d digest.Digest) (BlobInfo, error) {
+	repo, m, err := r.member(ctx, s, name, d)
+	if err != nil {
+		return BlobInfo{}, err
+	}
+	if now := r.now(); now.Sub(m.LeasedAt) > leaseRenewal {
+		err := r.db.Update(ctx, func(tx *meta.Tx) error { return tx.RenewLease(repo.ID, m.Digest, now) })
+		if errors.Is(err, meta.ErrNotFound) { // gone since: the answer would not hold
+			return BlobInfo{}, layerNotFound(s, name, d)
+		}
+		if err != nil {
+			return BlobInfo{}, err
+		}
+	}
+	if err := r.checkStored(ctx, repo, m.Blob); err != nil {
+		if errors.Is(err, blob.ErrDamaged) || errors.Is(err, blob.ErrNotFound) {
+			err = layerNotFound(s, name, d)
+		}
+		return BlobInfo{}, err
+	}
+	return BlobInfo{Digest: d, Size: m.Size}, nil
+}
+
+// member finds a blob of the repository in one statement.
+func (r *Registry) member(ctx context.Context, s meta.Scope, name string, d digest.Digest) (repo meta.Repository, m meta.Member, err error) {
+	repo = meta.Repository{Scope: s, Name: name}
+	err = r.db.Read(ctx, func(tx *meta.Tx) error {
+		var o meta.Owner
+		o, m, err = tx.PullBlob(s, name, d.String())
+		repo.ID, repo.Encryption, repo.KMSKey = o.ID, o.Encryption, o.KMSKey
 		return err
 	})
-	if err != nil {
-		return BlobInfo{}, nil, err
+	switch {
+	case errors.Is(err, meta.ErrNotFound):
+		err = repositoryNotFound(s, name)
+	case errors.Is(err, meta.ErrNoMember):
+		err = layerNotFound(s, name, d)
 	}
-	f, err := r.openStored(ctx, repo, m.Blob)
-	if err != nil {
-		return BlobInfo{}, nil, err
-	}
-	return BlobInfo{Digest: d, Size: m.Size}, f, nil
+	return repo, m, err
 }
 
 func layerNotFound(s meta.Scope, name string, d digest.Digest) error {
@@ -311,7 +357,7 @@ func (r *Registry) MountBlob(ctx context.Context, s meta.Scope, name, from strin
 		if err != nil {
 			return err
 		}
-		if m.Domain != domain(repo) {
+		if m.Damaged || m.Domain != domain(repo).Name() {
 			return nil
 		}
 		mounted, info = true, BlobInfo{Digest: d, Size: m.Size}
@@ -364,7 +410,7 @@ func (r *Registry) LayerTicket(ctx context.Context, s meta.Scope, name string, d
 
 // CheckTicket reports whether a ticket lets its bearer read the layer now.
 func (r *Registry) CheckTicket(sealed string, s meta.Scope, name string, d digest.Digest) bool {
-	b, err := r.seal.OpenCursor(ticketPurpose, sealed)
+	b, err := r.cursors.OpenCursor(ticketPurpose, sealed)
 	if err != nil {
 		return false
 	}

@@ -279,7 +279,7 @@ func TestCheckSeesStoresThatWentAway(t *testing.T) {
 	if err := b.Check(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(b.dir + "/uploads"); err != nil {
+	if err := os.RemoveAll(b.dir + "/blobs"); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Check(context.Background()); err == nil {

@@ -66,11 +66,39 @@ func (r *Registry) PutImage(ctx context.Context, s meta.Scope, name string, p Pu
 	if m.Subject != nil {
 		out.Subject = m.Subject.Digest.String()
 	}
-	err = r.update(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
-		return r.putImage(tx, repo, p, m, out)
-	})
-	return out, err
+	return out, r.put(ctx, s, name, p, m, out)
 }
+
+// put seals the manifest, which may need a KMS key, and then writes: no
+// transaction waits for a key. A repository that was replaced in between by
+// one with another key makes it start over.
+func (r *Registry) put(ctx context.Context, s meta.Scope, name string, p Push, m *manifest.Manifest, out Pushed) error {
+	for {
+		repo, err := r.Repository(ctx, s, name)
+		if err != nil {
+			return err
+		}
+		as, err := r.usable(ctx, repo.Repository)
+		if err != nil {
+			return err
+		}
+		sealed, err := r.sealManifest(ctx, as, out.Digest.String(), p.Body)
+		if err != nil {
+			return err
+		}
+		err = r.update(ctx, s, name, func(tx *meta.Tx, now meta.Repository) error {
+			if domain(now).Name() != as {
+				return errReplaced
+			}
+			return r.putImage(tx, now, p.Tags, m, out, meta.StoredManifest{Image: meta.Image{ManifestSize: int64(len(p.Body))}, Bytes: sealed})
+		})
+		if !errors.Is(err, errReplaced) {
+			return err
+		}
+	}
+}
+
+var errReplaced = errors.New("the repository was replaced by one with another key")
 
 // manifestDigest is the digest of the bytes, of the algorithm the client claims.
 func manifestDigest(p Push) (digest.Digest, error) {
@@ -87,7 +115,7 @@ func manifestDigest(p Push) (digest.Digest, error) {
 	return p.Digest, nil
 }
 
-func (r *Registry) putImage(tx *meta.Tx, repo meta.Repository, p Push, m *manifest.Manifest, out Pushed) error {
+func (r *Registry) putImage(tx *meta.Tx, repo meta.Repository, tags []string, m *manifest.Manifest, out Pushed, row meta.StoredManifest) error {
 	now := r.now()
 	img, err := tx.ImageByDigest(repo.ID, out.Digest.String())
 	isNew := errors.Is(err, meta.ErrNotFound)
@@ -95,7 +123,7 @@ func (r *Registry) putImage(tx *meta.Tx, repo meta.Repository, p Push, m *manife
 		return err
 	}
 	var moves []string // tags that do not name the digest yet
-	for _, tag := range p.Tags {
+	for _, tag := range tags {
 		same, err := checkTag(tx, repo, tag, out.Digest.String())
 		if err != nil {
 			return err
@@ -105,10 +133,10 @@ func (r *Registry) putImage(tx *meta.Tx, repo meta.Repository, p Push, m *manife
 		}
 	}
 	if !isNew && len(moves) == 0 {
-		return imageAlreadyExists(repo, out.Digest.String(), p.Tags)
+		return imageAlreadyExists(repo, out.Digest.String(), tags)
 	}
 	if isNew {
-		if img, err = insertImage(tx, repo, p, m, out, now); err != nil {
+		if img, err = insertImage(tx, repo, m, out, row, now); err != nil {
 			return err
 		}
 	}
@@ -151,15 +179,15 @@ func imageAlreadyExists(repo meta.Repository, digest string, tags []string) erro
 		digest, tag, repo.Name, repo.Scope.Account)
 }
 
-func insertImage(tx *meta.Tx, repo meta.Repository, p Push, m *manifest.Manifest, out Pushed, now time.Time) (meta.Image, error) {
+func insertImage(tx *meta.Tx, repo meta.Repository, m *manifest.Manifest, out Pushed, row meta.StoredManifest, now time.Time) (meta.Image, error) {
 	size, refs, err := resolveReferences(tx, repo, m)
 	if err != nil {
 		return meta.Image{}, err
 	}
-	row := meta.StoredManifest{Image: meta.Image{
+	row.Image = meta.Image{
 		RepositoryID: repo.ID, Digest: out.Digest.String(), MediaType: m.MediaType, ArtifactType: m.ArtifactType,
-		Subject: out.Subject, Size: size, ManifestSize: int64(len(p.Body)), PushedAt: now,
-	}, Bytes: p.Body}
+		Subject: out.Subject, Size: size, ManifestSize: row.ManifestSize, PushedAt: now,
+	}
 	if err := tx.InsertImage(&row); err != nil {
 		return meta.Image{}, err
 	}
@@ -177,7 +205,7 @@ func resolveReferences(tx *meta.Tx, repo meta.Repository, m *manifest.Manifest) 
 	var missing []string
 	for _, d := range m.Blobs() {
 		member, err := tx.Member(repo.ID, d.Digest.String())
-		if errors.Is(err, meta.ErrNotFound) {
+		if errors.Is(err, meta.ErrNotFound) || (err == nil && member.Damaged) {
 			missing = append(missing, d.Digest.String())
 			continue
 		}

@@ -9,24 +9,30 @@ import (
 	"time"
 
 	"berth/internal/blob"
+	"berth/internal/kms"
 	"berth/internal/meta"
 	"berth/internal/upload"
 )
 
-// A Sealer makes opaque, tamper-proof strings of pagination cursors and
+// A CursorSealer makes opaque, tamper-proof strings of pagination cursors and
 // download tickets. Purpose keeps one use from passing for another.
-type Sealer interface {
+type CursorSealer interface {
 	SealCursor(purpose string, v []byte) (string, error)
 	OpenCursor(purpose, s string) ([]byte, error)
 }
 
-// Options are what a registry is made of. All fields are required.
+// Options are what a registry is made of. All fields but Redirect are required.
 type Options struct {
-	DB     *meta.DB
-	Blobs  blob.Store
-	Sealer Sealer
-	Log    *slog.Logger
-	Now    func() time.Time
+	DB      *meta.DB
+	Blobs   blob.Store
+	Seal    Sealer       // of manifests and uploads
+	KMS     kms.Provider // of the keys that repositories name
+	Cursors CursorSealer
+	Log     *slog.Logger
+	Now     func() time.Time
+	// Redirect lets clients fetch blobs from the place where they are kept, if
+	// the blob store can do that.
+	Redirect bool
 	// Host gives the host (and port) under which clients reach a registry; it
 	// becomes the first part of repository URIs.
 	Host func(meta.Scope) string
@@ -39,6 +45,9 @@ type Registry struct {
 	uploads *upload.Receiver
 	pulls   *pullLog
 	seal    Sealer
+	kms     kms.Provider
+	cursors CursorSealer
+	direct  blob.Redirector // nil: blobs are streamed
 	log     *slog.Logger
 	now     func() time.Time
 	host    func(meta.Scope) string
@@ -46,10 +55,14 @@ type Registry struct {
 
 // New makes a registry on opened stores.
 func New(o Options) *Registry {
-	return &Registry{
-		db: o.DB, blobs: o.Blobs, uploads: upload.New(o.DB, o.Blobs, o.Now), pulls: newPullLog(),
-		seal: o.Sealer, log: o.Log, now: o.Now, host: o.Host,
+	r := &Registry{
+		db: o.DB, blobs: o.Blobs, uploads: upload.New(o.DB, o.Blobs, o.Seal, o.Now), pulls: newPullLog(),
+		seal: o.Seal, kms: o.KMS, cursors: o.Cursors, log: o.Log, now: o.Now, host: o.Host,
 	}
+	if o.Redirect {
+		r.direct, _ = o.Blobs.(blob.Redirector)
+	}
+	return r
 }
 
 // Times of the background work.
@@ -65,13 +78,13 @@ func (r *Registry) Run(ctx context.Context) {
 	flush, sweep := time.NewTicker(pullFlushInterval), time.NewTicker(sweepInterval)
 	defer flush.Stop()
 	defer sweep.Stop()
-	r.sweep(ctx)
+	r.Sweep(ctx)
 	for {
 		select {
 		case <-flush.C:
 			r.flushPulls(ctx)
 		case <-sweep.C:
-			r.sweep(ctx)
+			r.Sweep(ctx)
 		case <-ctx.Done():
 			r.flushPulls(context.WithoutCancel(ctx))
 			return
@@ -79,7 +92,9 @@ func (r *Registry) Run(ctx context.Context) {
 	}
 }
 
-func (r *Registry) sweep(ctx context.Context) {
+// Sweep ends the uploads that nobody continued for a day, and those whose
+// repository is gone, and drops their bytes. Run does it every hour.
+func (r *Registry) Sweep(ctx context.Context) {
 	n, err := r.uploads.Expire(ctx, r.now().Add(-uploadLifetime))
 	if err != nil && ctx.Err() == nil {
 		r.log.Error("drop abandoned uploads", "err", err)

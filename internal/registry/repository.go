@@ -10,6 +10,7 @@ import (
 
 	"berth/internal/access"
 	"berth/internal/meta"
+	"berth/internal/seal"
 )
 
 // Limits of ECR ("Amazon ECR service quotas").
@@ -81,11 +82,11 @@ func (r *Registry) CreateRepository(ctx context.Context, s meta.Scope, n NewRepo
 	if err != nil {
 		return Repository{}, err
 	}
-	encryption, key, err := normaliseEncryption(s, n.Encryption, n.KMSKey)
-	if err != nil {
+	if err := checkResourceTags(n.Tags); err != nil {
 		return Repository{}, err
 	}
-	if err := checkResourceTags(n.Tags); err != nil {
+	encryption, key, err := r.settleEncryption(ctx, s, n.Encryption, n.KMSKey)
+	if err != nil {
 		return Repository{}, err
 	}
 	repo := meta.Repository{
@@ -106,27 +107,32 @@ func (r *Registry) CreateRepository(ctx context.Context, s meta.Scope, n NewRepo
 	return r.describe(repo), err
 }
 
-// normaliseEncryption settles the encryption settings of a new repository. A
-// key is returned as a full ARN whatever form it was given in; KMS without a
-// key means the account's default key (API_EncryptionConfiguration).
-func normaliseEncryption(s meta.Scope, kind, key string) (string, string, error) {
+// Kinds of encryption (API_EncryptionConfiguration).
+const (
+	EncryptionAES  = "AES256"
+	EncryptionKMS  = "KMS"
+	EncryptionDual = "KMS_DSSE"
+)
+
+// settleEncryption decides the encryption settings of a new repository. A key
+// must be usable now, and is kept as a full ARN whatever form it was given in;
+// KMS without a key means the account's default key (API_EncryptionConfiguration).
+func (r *Registry) settleEncryption(ctx context.Context, s meta.Scope, kind, key string) (string, string, error) {
 	switch kind {
-	case "", "AES256":
+	case "", EncryptionAES:
 		if key != "" {
 			return "", "", invalid("encryptionConfiguration", "KMS key can't be set when encryption type is AES256")
 		}
-		return "AES256", "", nil
-	case "KMS", "KMS_DSSE":
-		arn := fmt.Sprintf("arn:%s:kms:%s:%s:", partition(s.Region), s.Region, s.Account)
-		switch {
-		case key == "":
-			key = arn + "alias/aws/ecr"
-		case strings.HasPrefix(key, "alias/"):
-			key = arn + key
-		case !strings.HasPrefix(key, "arn:"):
-			key = arn + "key/" + key
+		return EncryptionAES, "", nil
+	case EncryptionKMS, EncryptionDual:
+		if key == "" {
+			key = "alias/aws/ecr"
 		}
-		return kind, key, nil
+		arn, err := r.kms.Resolve(ctx, s.Account, s.Region, key)
+		if err != nil {
+			return "", "", kmsRefusal(err)
+		}
+		return kind, arn, kmsRefusal(r.seal.Ensure(ctx, seal.Domain{Account: s.Account, KMSKey: arn, Dual: kind == EncryptionDual}))
 	default:
 		return "", "", invalid("encryptionConfiguration.encryptionType", "Member must satisfy enum value set: [KMS, AES256, KMS_DSSE]")
 	}
@@ -188,9 +194,10 @@ func (r *Registry) RepositoryNames(ctx context.Context, s meta.Scope, after stri
 
 // Repository finds one repository.
 func (r *Registry) Repository(ctx context.Context, s meta.Scope, name string) (out Repository, err error) {
-	err = r.view(ctx, s, name, func(_ *meta.Tx, repo meta.Repository) error {
+	err = r.db.Read(ctx, func(tx *meta.Tx) error {
+		repo, err := findRepository(tx, s, name)
 		out = r.describe(repo)
-		return nil
+		return err
 	})
 	return out, err
 }

@@ -1,13 +1,17 @@
 package server
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"regexp"
 	"strings"
+	"time"
 
 	"berth/internal/access"
+	"berth/internal/blob/file"
 	"berth/internal/iam"
 	"berth/internal/meta"
 )
@@ -26,6 +30,34 @@ type Config struct {
 	TLSKey       string
 	Insecure     bool // allow plain HTTP beyond loopback
 	Root         iam.Credentials
+	MasterKey    string // file of the master key, or ARN of a key of KMS; empty: in the data directory
+	KMS          string // where the KMS keys of repositories are; empty: BuiltinKMS
+	// VaultToken gives the token of now, when KMS is Vault.
+	VaultToken func(context.Context) (string, error)
+	// CreateKMSKeys makes KMS keys that repositories name by their ARN and that
+	// do not exist, so that the configuration of another place can be applied.
+	CreateKMSKeys bool
+	GC            GC
+	// FileSystem is that of the blob store; nil is the machine's. Tests put one
+	// in its place that fails.
+	FileSystem file.FS
+	// WrapDatabase, when not nil, puts something around the database engine, for
+	// tests too.
+	WrapDatabase func(meta.Backend) meta.Backend
+}
+
+// GC says when garbage is collected. Zero fields take the defaults.
+type GC struct {
+	Interval time.Duration // between two collections; default an hour, negative: never
+	Lease    time.Duration // a blob stays for so long after its upload, mount or last probe; default a day
+	Grace    time.Duration // bytes stay for so long after their row died; default an hour
+}
+
+func (g GC) withDefaults() GC {
+	g.Interval = cmp.Or(g.Interval, time.Hour)
+	g.Lease = cmp.Or(g.Lease, 24*time.Hour)
+	g.Grace = cmp.Or(g.Grace, time.Hour)
+	return g
 }
 
 var regionPattern = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)

@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-type doors struct{ ecr, oci, iam http.Handler }
+type doors struct{ ecr, kms, oci, iam http.Handler }
 
 // handler sends each request to its door. Paths are looked at as they are: a
 // router that cleans them would redirect what must be refused.
@@ -19,6 +19,8 @@ func (s *Server) handler(d doors) http.Handler {
 		switch {
 		case path == "/v2" || strings.HasPrefix(path, "/v2/"):
 			m.serve("oci", d.oci, w, r)
+		case path == "/" && r.Method == http.MethodPost && strings.HasPrefix(r.Header.Get("X-Amz-Target"), "TrentService."):
+			m.serve("kms", d.kms, w, r)
 		case path == "/" && r.Method == http.MethodPost && r.Header.Get("X-Amz-Target") != "":
 			m.serve("ecr", d.ecr, w, r)
 		case path == "/" && r.Method == http.MethodPost:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ import (
 func TestTwoServersOverOnePostgreSQL(t *testing.T) {
 	url := testkit.Postgres(t)
 	a := servertest.StartWith(t, server.Config{Database: url})
-	b := servertest.StartWith(t, server.Config{Database: url})
+	b := servertest.StartWith(t, server.Config{Database: url, MasterKey: filepath.Join(a.Data, server.MasterKeyFile)})
 	if a.Root != b.Root {
 		t.Fatalf("the servers have different root keys: %s and %s", a.Root, b.Root)
 	}

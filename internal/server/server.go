@@ -11,15 +11,17 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"berth/internal/access"
 	"berth/internal/access/sigv4"
 	"berth/internal/access/token"
-	"berth/internal/blob/file"
+	"berth/internal/collect"
 	"berth/internal/ecrapi"
 	"berth/internal/iam"
 	"berth/internal/iamapi"
+	"berth/internal/kmsapi"
 	"berth/internal/meta"
 	"berth/internal/ociapi"
 	"berth/internal/registry"
@@ -31,8 +33,9 @@ type Server struct {
 	log      *slog.Logger
 	names    naming
 	lock     *dirLock
-	db       *meta.DB
+	storage  *Storage
 	registry *registry.Registry
+	garbage  *collect.Collector
 	listener net.Listener
 	http     *http.Server
 	fresh    freshConns
@@ -66,7 +69,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *Server, err erro
 	if s.listener, err = listen(cfg); err != nil {
 		return nil, err
 	}
-	if s.db, err = openDatabase(ctx, cfg); err != nil {
+	if s.storage, err = OpenStorage(ctx, cfg); err != nil {
 		return nil, err
 	}
 	home, err := s.openHome(ctx)
@@ -88,20 +91,21 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *Server, err erro
 
 // build makes the domain and the doors.
 func (s *Server) build(ctx context.Context) (http.Handler, error) {
-	blobs, err := file.Open(s.cfg.Data)
-	if err != nil {
-		return nil, err
-	}
 	tokens, err := s.openTokens(ctx)
 	if err != nil {
 		return nil, err
 	}
-	users := iam.New(s.db, tokens, time.Now)
+	users := iam.New(s.storage.DB, tokens, time.Now)
 	if s.root, err = users.EnsureRoot(ctx, s.names.home.Account, s.cfg.Root); err != nil {
 		return nil, err
 	}
 	s.registry = registry.New(registry.Options{
-		DB: s.db, Blobs: blobs, Sealer: tokens, Log: s.log, Now: time.Now, Host: s.names.hostOf,
+		DB: s.storage.DB, Blobs: s.storage.Blobs, Seal: s.storage.Ring, KMS: s.storage.keys, Cursors: tokens,
+		Log: s.log, Now: time.Now, Host: s.names.hostOf,
+	})
+	gc := s.cfg.GC.withDefaults()
+	s.garbage = collect.New(collect.Options{
+		DB: s.storage.DB, Blobs: s.storage.Blobs, Log: s.log, Now: time.Now, Lease: gc.Lease, Grace: gc.Grace,
 	})
 	authorize := access.Rules{Identity: access.AccountRoot{}}
 	verifier := sigv4.New(users, time.Now, sigv4.Options{})
@@ -119,13 +123,15 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	iamDoor := iamapi.New(iamapi.Options{
-		Authorize: authorize, Users: users, Log: s.log,
-		Verify: func(service string, r *http.Request, body []byte) (sigv4.Identity, error) {
-			return verifier.ForService(service).Verify(r, body)
-		},
-	})
-	return s.handler(doors{ecr: ecrDoor, oci: ociDoor, iam: iamDoor}), nil
+	verify := func(service string, r *http.Request, body []byte) (sigv4.Identity, error) {
+		return verifier.ForService(service).Verify(r, body)
+	}
+	kmsDoor, err := kmsapi.New(kmsapi.Options{Service: s.storage.KMS, Verify: verify, Authorize: authorize, Log: s.log})
+	if err != nil {
+		return nil, err
+	}
+	iamDoor := iamapi.New(iamapi.Options{Authorize: authorize, Users: users, Log: s.log, Verify: verify})
+	return s.handler(doors{ecr: ecrDoor, kms: kmsDoor, oci: ociDoor, iam: iamDoor}), nil
 }
 
 // openHome finds the home registry. The data directory keeps the one it was
@@ -136,7 +142,7 @@ func (s *Server) openHome(ctx context.Context) (meta.Scope, error) {
 		return meta.Scope{}, err
 	}
 	var stored []byte
-	err = s.db.Update(ctx, func(tx *meta.Tx) (err error) {
+	err = s.storage.DB.Update(ctx, func(tx *meta.Tx) (err error) {
 		stored, err = tx.EnsureSetting("home", first)
 		return err
 	})
@@ -161,7 +167,7 @@ func (s *Server) openTokens(ctx context.Context) (*token.Issuer, error) {
 	fresh := make([]byte, token.KeySize)
 	_, _ = rand.Read(fresh) // never fails (crypto/rand)
 	var key []byte
-	err := s.db.Update(ctx, func(tx *meta.Tx) (err error) {
+	err := s.storage.DB.Update(ctx, func(tx *meta.Tx) (err error) {
 		key, err = tx.EnsureSetting("token-key", fresh)
 		return err
 	})
@@ -210,11 +216,12 @@ func (s *Server) Root() iam.Credentials { return s.root }
 // time), records what is pending and closes everything.
 func (s *Server) Run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
-	idle := make(chan struct{})
-	go func() {
-		defer close(idle)
-		s.registry.Run(background)
-	}()
+	var idle sync.WaitGroup
+	idle.Go(func() { s.registry.Run(background) })
+	idle.Go(func() { s.destroyKeys(background) })
+	if gc := s.cfg.GC.withDefaults(); gc.Interval > 0 {
+		idle.Go(func() { s.garbage.Run(background, gc.Interval) })
+	}
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()
 
@@ -232,8 +239,24 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	}
 	stopBackground()
-	<-idle
+	idle.Wait()
 	return errors.Join(err, s.close())
+}
+
+// destroyKeys destroys KMS keys when their time has come, until ctx ends.
+func (s *Server) destroyKeys(ctx context.Context) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		if err := s.storage.KMS.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("destroy KMS keys whose deletion is due", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Close ends a server that was never run.
@@ -246,8 +269,8 @@ func (s *Server) close() error {
 			errs = append(errs, err)
 		}
 	}
-	if s.db != nil {
-		errs = append(errs, s.db.Close())
+	if s.storage != nil {
+		errs = append(errs, s.storage.Close())
 	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.release())

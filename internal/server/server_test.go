@@ -117,7 +117,7 @@ func TestInvariant12_LogHoldsNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	password := strings.TrimPrefix(string(raw), "AWS:")
-	if err := os.RemoveAll(filepath.Join(cfg.Data, "uploads")); err != nil { // faults are logged most
+	if err := os.RemoveAll(filepath.Join(cfg.Data, "blobs")); err != nil { // faults are logged most
 		t.Fatal(err)
 	}
 	for _, target := range []string{"/v2/", "/readyz", "/v2/app/blobs/uploads/", "/?X-Amz-Credential=" + s.Root().AccessKeyID} {
@@ -165,7 +165,7 @@ func TestOperatorEndpoints(t *testing.T) {
 	if _, body := get(t, s.Endpoint+"/metrics"); !strings.Contains(body, `berth_requests_total{door="oci",method="GET",status="401"}`) {
 		t.Error("the refused requests are not counted")
 	}
-	if err := os.RemoveAll(filepath.Join(s.Data, "uploads")); err != nil {
+	if err := os.RemoveAll(filepath.Join(s.Data, "blobs")); err != nil {
 		t.Fatal(err)
 	}
 	if got, body := get(t, s.Endpoint+"/readyz"); got != 503 || strings.Contains(body, s.Data) {
@@ -265,7 +265,8 @@ func TestStopFinishesRunningRequests(t *testing.T) {
 	s.CreateRepositories("app")
 	user, password := s.Login()
 	body, feed := io.Pipe()
-	d := digest.FromString("first second")
+	first := strings.Repeat("first ", 50_000) // enough for a file of its own
+	d := digest.FromString(first + "second")
 	req, err := http.NewRequest("POST", s.Endpoint+"/v2/app/blobs/uploads/?digest="+d.String(), body)
 	if err != nil {
 		t.Fatal(err)
@@ -284,11 +285,11 @@ func TestStopFinishesRunningRequests(t *testing.T) {
 		}
 		status <- resp.StatusCode
 	}()
-	if _, err := feed.Write([]byte("first ")); err != nil {
+	if _, err := feed.Write([]byte(first)); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, func() bool { // the handler has begun to store
-		list, err := os.ReadDir(filepath.Join(s.Data, "uploads"))
+		list, err := filepath.Glob(filepath.Join(s.Data, "blobs", "*", "*", "*.part"))
 		return err == nil && len(list) == 1
 	})
 	stopped := make(chan struct{})
@@ -311,8 +312,8 @@ func TestStopFinishesRunningRequests(t *testing.T) {
 	}
 	<-stopped
 	again := servertest.StartIn(t, s.Data)
-	if resp, got := again.Do("GET", "/v2/app/blobs/"+d.String(), nil); resp.StatusCode != 200 || string(got) != "first second" {
-		t.Errorf("after the restart: %d %q", resp.StatusCode, got)
+	if resp, got := again.Do("GET", "/v2/app/blobs/"+d.String(), nil); resp.StatusCode != 200 || string(got) != first+"second" {
+		t.Errorf("after the restart: %d, %d bytes", resp.StatusCode, len(got))
 	}
 }
 

@@ -26,13 +26,13 @@ func TestExpire(t *testing.T) {
 		old[i] = s.start(t, r)
 	}
 	for _, id := range old[:3] {
-		if _, err := r.Append(ctx, s.repo, id, 0, bytes.NewReader(pattern(1, 10))); err != nil {
+		if _, err := r.Append(ctx, s.repo, id, 0, bytes.NewReader(pattern(1, 100_000))); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.clock.advance(time.Hour)
 	fresh := s.start(t, r)
-	if _, err := r.Append(ctx, s.repo, old[0], 10, bytes.NewReader(pattern(1, 10))); err != nil { // made progress since
+	if _, err := r.Append(ctx, s.repo, old[0], 100_000, bytes.NewReader(pattern(1, 100_000))); err != nil { // made progress since
 		t.Fatal(err)
 	}
 	n, err := r.Expire(ctx, s.clock.Now().Add(-time.Minute))
@@ -152,8 +152,19 @@ func TestConcurrentPutsOfOneBlob(t *testing.T) {
 	}
 	wg.Wait()
 	s.wantStored(t, digest.FromBytes(b), b)
-	if n, m := s.staged(t), s.files(t); n != 0 || m != 1 {
+	// Each push has a copy of its own; those that came second wait to be deleted.
+	if n, m := s.staged(t), s.files(t); n != 0 || m != 8 {
 		t.Errorf("%d staged and %d committed files", n, m)
+	}
+	err := s.db.View(context.Background(), func(tx *meta.Tx) error {
+		trash, err := tx.OldTrash(s.clock.Now().Add(time.Second), 10)
+		if len(trash) != 7 {
+			t.Errorf("%d copies wait to be deleted, want 7", len(trash))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

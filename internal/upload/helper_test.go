@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -18,6 +19,8 @@ import (
 	"berth/internal/blob/file"
 	"berth/internal/meta"
 	"berth/internal/meta/sqlite"
+	"berth/internal/seal"
+	"berth/internal/seal/sealtest"
 	"berth/internal/upload"
 )
 
@@ -27,6 +30,7 @@ const account = "000000000000"
 type stores struct {
 	dir   string
 	db    *meta.DB
+	ring  *seal.Ring
 	blobs *faulty
 	repo  int64
 	clock *clock
@@ -61,11 +65,16 @@ func newStores(t testing.TB) *stores {
 			t.Error(err)
 		}
 	})
-	files, err := file.Open(dir)
+	s := &stores{dir: dir, db: db, clock: &clock{now: time.Unix(1_700_000_000, 0)}}
+	s.ring, _ = sealtest.New(t, db, dir, s.clock.Now)
+	if err := s.ring.Ensure(context.Background(), seal.Domain{Account: account}); err != nil {
+		t.Fatal(err)
+	}
+	files, err := file.Open(file.System{}, dir, s.ring)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stores{dir: dir, db: db, blobs: &faulty{Store: files}, clock: &clock{now: time.Unix(1_700_000_000, 0)}}
+	s.blobs = &faulty{Store: files}
 	s.repo = s.addRepository(t, "app")
 	return s
 }
@@ -80,13 +89,13 @@ func (s *stores) addRepository(t testing.TB, name string) int64 {
 }
 
 // receiver is a new process over the same stores.
-func (s *stores) receiver() *upload.Receiver { return upload.New(s.db, s.blobs, s.clock.Now) }
+func (s *stores) receiver() *upload.Receiver { return upload.New(s.db, s.blobs, s.ring, s.clock.Now) }
 
 func (s *stores) target() upload.Target { return upload.Target{RepositoryID: s.repo, Domain: account} }
 
 func (s *stores) start(t testing.TB, r *upload.Receiver) string {
 	t.Helper()
-	u, err := r.Start(context.Background(), s.repo, "")
+	u, err := r.Start(context.Background(), s.target(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +133,7 @@ func (s *stores) wantStored(t testing.TB, d digest.Digest, want []byte) {
 	if !ok {
 		t.Fatalf("%s is not in the repository", d)
 	}
-	f, err := s.blobs.Open(context.Background(), blob.Key{Domain: account, Digest: d})
+	f, err := s.blobs.Open(context.Background(), copyOf(m.Blob))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,29 +146,73 @@ func (s *stores) wantStored(t testing.TB, d digest.Digest, want []byte) {
 	}
 }
 
-// staged counts the files in the staging area.
-func (s *stores) staged(t testing.TB) int {
-	t.Helper()
-	list, err := os.ReadDir(filepath.Join(s.dir, "uploads"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(list)
+func copyOf(b meta.Blob) blob.Copy {
+	return blob.Copy{Domain: b.Domain, ID: b.Location, DataKey: b.DataKey, Size: b.Size}
 }
 
-// files counts the committed blobs.
-func (s *stores) files(t testing.TB) (n int) {
+// list finds the files of the blob store, staged and committed.
+func (s *stores) list(t testing.TB) (staged, committed []string) {
 	t.Helper()
-	err := filepath.WalkDir(filepath.Join(s.dir, "blobs"), func(_ string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			n++
+	err := filepath.WalkDir(filepath.Join(s.dir, "blobs"), func(p string, d os.DirEntry, err error) error {
+		switch {
+		case err != nil || d.IsDir():
+		case strings.HasSuffix(p, ".part"):
+			staged = append(staged, p)
+		default:
+			committed = append(committed, p)
 		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return n
+	return staged, committed
+}
+
+// staged counts the files in the staging area.
+func (s *stores) staged(t testing.TB) int {
+	staged, _ := s.list(t)
+	return len(staged)
+}
+
+// files counts the committed blobs.
+func (s *stores) files(t testing.TB) int {
+	_, committed := s.list(t)
+	return len(committed)
+}
+
+// stagedFile is the one file in the staging area.
+func (s *stores) stagedFile(t testing.TB) string {
+	t.Helper()
+	staged, _ := s.list(t)
+	if len(staged) != 1 {
+		t.Fatalf("%d staged files, want 1", len(staged))
+	}
+	return staged[0]
+}
+
+// stage is the stage of a session.
+func (s *stores) stage(t testing.TB, id string) blob.Stage {
+	t.Helper()
+	stage, err := s.receiver().Stage(context.Background(), s.repo, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stage
+}
+
+// readStaged gives the bytes of a session.
+func (s *stores) readStaged(t testing.TB, id string) []byte {
+	t.Helper()
+	f, err := s.blobs.OpenStaged(context.Background(), s.stage(t, id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // A faulty store fails where it is told to.
@@ -177,8 +230,8 @@ func (f *faulty) set(change func(*faulty)) {
 	change(f)
 }
 
-func (f *faulty) Append(ctx context.Context, id string, offset int64) (blob.Staged, error) {
-	w, err := f.Store.Append(ctx, id, offset)
+func (f *faulty) Append(ctx context.Context, s blob.Stage) (blob.Staged, error) {
+	w, err := f.Store.Append(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -187,14 +240,14 @@ func (f *faulty) Append(ctx context.Context, id string, offset int64) (blob.Stag
 	return &faultyStaged{Staged: w, room: f.room, limited: f.room > 0, closeErr: f.closeErr}, nil
 }
 
-func (f *faulty) Commit(ctx context.Context, id string, key blob.Key) error {
+func (f *faulty) Commit(ctx context.Context, s blob.Stage) (blob.Copy, error) {
 	f.mu.Lock()
 	err := f.commitErr
 	f.mu.Unlock()
 	if err != nil {
-		return err
+		return blob.Copy{}, err
 	}
-	return f.Store.Commit(ctx, id, key)
+	return f.Store.Commit(ctx, s)
 }
 
 type faultyStaged struct {
@@ -216,8 +269,9 @@ func (w *faultyStaged) Write(p []byte) (int, error) {
 	return n, errors.Join(err, blob.ErrNoSpace, syscall.ENOSPC)
 }
 
-func (w *faultyStaged) Close() error {
-	return errors.Join(w.Staged.Close(), w.closeErr)
+func (w *faultyStaged) Close() (blob.Stage, error) {
+	s, err := w.Staged.Close()
+	return s, errors.Join(err, w.closeErr)
 }
 
 // failing gives its bytes and then its error, as a connection that breaks.

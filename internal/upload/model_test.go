@@ -87,7 +87,7 @@ func (m *model) bytes(t *rapid.T) []byte {
 
 func (m *model) start(t *rapid.T) {
 	a := rapid.SampledFrom([]digest.Algorithm{digest.SHA256, digest.SHA512}).Draw(t, "algorithm")
-	u, err := m.r.Start(context.Background(), m.s.repo, a)
+	u, err := m.r.Start(context.Background(), m.s.target(), a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func (m *model) checkBlob(t *rapid.T, d digest.Digest, want []byte) {
 	if err != nil {
 		t.Fatalf("%s: %v", d, err)
 	}
-	f, err := m.s.blobs.Open(context.Background(), blob.Key{Domain: account, Digest: d})
+	f, err := m.s.blobs.Open(context.Background(), copyOf(row.Blob))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,6 +53,12 @@ func (e *ClientError) Error() string { return "read the request body: " + e.Err.
 // Unwrap gives the reader's error.
 func (e *ClientError) Unwrap() error { return e.Err }
 
+// A Sealer seals what a session needs to go on, which has bytes of the blob in it.
+type Sealer interface {
+	Seal(ctx context.Context, domain, purpose string, text []byte) ([]byte, error)
+	Open(ctx context.Context, domain, purpose string, sealed []byte) ([]byte, error)
+}
+
 // A Target is where a blob goes: a repository and its domain of shared bytes.
 type Target struct {
 	RepositoryID int64
@@ -70,6 +76,7 @@ type Result struct {
 type Receiver struct {
 	db    *meta.DB
 	blobs blob.Store
+	seal  Sealer
 	now   func() time.Time
 	locks keyedMutex
 	bufs  sync.Pool
@@ -80,28 +87,30 @@ type Receiver struct {
 const bufferSize = 256 << 10
 
 // New makes a receiver.
-func New(db *meta.DB, blobs blob.Store, now func() time.Time) *Receiver {
-	return &Receiver{db: db, blobs: blobs, now: now, bufs: sync.Pool{New: func() any {
+func New(db *meta.DB, blobs blob.Store, seal Sealer, now func() time.Time) *Receiver {
+	return &Receiver{db: db, blobs: blobs, seal: seal, now: now, bufs: sync.Pool{New: func() any {
 		b := make([]byte, bufferSize)
 		return &b
 	}}}
 }
 
 // Start opens a session. An empty algorithm means sha256.
-func (r *Receiver) Start(ctx context.Context, repositoryID int64, algorithm digest.Algorithm) (meta.Upload, error) {
+func (r *Receiver) Start(ctx context.Context, to Target, algorithm digest.Algorithm) (meta.Upload, error) {
 	if algorithm == "" {
 		algorithm = digest.SHA256
 	}
-	state, err := newHash(algorithm).state()
-	if err != nil {
+	u := meta.Upload{
+		ID: uuid.NewString(), RepositoryID: to.RepositoryID, Domain: to.Domain, Algorithm: algorithm.String(),
+		CreatedAt: r.now(), UpdatedAt: r.now(),
+	}
+	var err error
+	if u.State, err = r.encode(ctx, u, newHash(algorithm), nil); err != nil {
 		return meta.Upload{}, err
 	}
-	u := meta.Upload{
-		ID: uuid.NewString(), RepositoryID: repositoryID, Algorithm: algorithm.String(),
-		HashState: state, CreatedAt: r.now(), UpdatedAt: r.now(),
-	}
-	return u, r.db.Update(ctx, func(tx *meta.Tx) error {
-		if err := checkTarget(tx, repositoryID); err != nil {
+	// Relaxed: a session is worth nothing without its bytes, which are not
+	// flushed before they are a blob. After a power cut the client starts anew.
+	return u, r.db.UpdateRelaxed(ctx, func(tx *meta.Tx) error {
+		if err := checkTarget(tx, to.RepositoryID); err != nil {
 			return err
 		}
 		return tx.InsertUpload(u)
@@ -120,7 +129,7 @@ func checkTarget(tx *meta.Tx, repositoryID int64) error {
 
 // Session reads the state of a session.
 func (r *Receiver) Session(ctx context.Context, repositoryID int64, id string) (u meta.Upload, err error) {
-	err = r.db.View(ctx, func(tx *meta.Tx) error {
+	err = r.db.Read(ctx, func(tx *meta.Tx) error {
 		u, err = tx.Upload(repositoryID, id)
 		return err
 	})
@@ -173,11 +182,11 @@ func (r *Receiver) append(ctx context.Context, repositoryID int64, id string, at
 	if at != AnyOffset && at != u.Size {
 		return u, &OffsetError{Have: u.Size, Got: at}
 	}
-	h, err := restoreHash(digest.Algorithm(u.Algorithm), u.HashState)
+	h, stage, err := r.decode(ctx, u)
 	if err != nil {
 		return u, err
 	}
-	n, err := r.write(ctx, id, u.Size, h, body)
+	stage, err = r.write(ctx, stage, h, body)
 	var client *ClientError
 	if errors.Is(err, blob.ErrNotFound) {
 		return u, r.lost(ctx, u, err)
@@ -186,16 +195,17 @@ func (r *Receiver) append(ctx context.Context, repositoryID int64, id string, at
 		return u, err
 	}
 	next := u
-	next.Size += n
+	next.Size = stage.Size
 	next.UpdatedAt = r.now()
-	note(&next, n)
-	if next.HashState, err = h.state(); err != nil {
+	note(&next, stage.Size-u.Size)
+	// The bytes are here whether or not the client still listens.
+	ctx = context.WithoutCancel(ctx)
+	if next.State, err = r.encode(ctx, next, h, stage.State); err != nil {
 		return u, err
 	}
-	// The bytes are here whether or not the client still listens.
-	err = r.db.Update(context.WithoutCancel(ctx), func(tx *meta.Tx) error { return saveProgress(tx, next, u.Size) })
+	err = r.db.UpdateRelaxed(ctx, func(tx *meta.Tx) error { return saveProgress(tx, next, u.Size) })
 	if errors.Is(err, meta.ErrNotFound) {
-		return u, errors.Join(ErrNotFound, r.blobs.Discard(ctx, id))
+		return u, ErrNotFound // whoever ended the session saw to its bytes; an audit finds what came since
 	}
 	if err != nil {
 		return u, err
@@ -220,27 +230,29 @@ func saveProgress(tx *meta.Tx, next meta.Upload, from int64) error {
 	return &OffsetError{Have: now.Size, Got: from}
 }
 
-// write stages body at offset and hashes it on the way.
-func (r *Receiver) write(ctx context.Context, id string, offset int64, h *hasher, body io.Reader) (int64, error) {
-	w, err := r.blobs.Append(ctx, id, offset)
+// write adds body to a stage and hashes it on the way. When body fails half
+// way, the stage has what came before.
+func (r *Receiver) write(ctx context.Context, s blob.Stage, h *hasher, body io.Reader) (blob.Stage, error) {
+	w, err := r.blobs.Append(ctx, s)
 	if err != nil {
-		return 0, err
+		return s, err
 	}
 	buf := r.bufs.Get().(*[]byte)
 	defer r.bufs.Put(buf)
-	n, err := copyHashed(w, h, body, *buf, MaxLayerSize-offset)
-	if cerr := w.Close(); cerr != nil {
+	_, err = copyHashed(w, h, body, *buf, MaxLayerSize-s.Size)
+	next, cerr := w.Close()
+	if cerr != nil {
 		// Also when the client failed: what it sent may not all be here.
-		return 0, cerr
+		return next, cerr
 	}
-	return n, err
+	return next, err
 }
 
 // lost ends a session whose acknowledged bytes are not in the store any more
 // (a power cut before they reached the disk, or damage). The client has to
 // start anew, as after an expired session.
 func (r *Receiver) lost(ctx context.Context, u meta.Upload, err error) error {
-	return errors.Join(ErrNotFound, err, r.Cancel(context.WithoutCancel(ctx), u.RepositoryID, u.ID))
+	return errors.Join(ErrNotFound, err, r.end(context.WithoutCancel(ctx), u))
 }
 
 // copyHashed copies until the end of body. The hash never has bytes that the
@@ -303,60 +315,38 @@ func (r *Receiver) complete(ctx context.Context, to Target, id string, want []di
 	if err != nil {
 		return Result{}, err
 	}
-	h, err := restoreHash(digest.Algorithm(u.Algorithm), u.HashState)
+	h, stage, err := r.decode(ctx, u)
+	if err == nil && stage.State == nil { // nothing was ever appended: the empty blob
+		stage, err = r.write(ctx, stage, h, eof{})
+	}
 	if err != nil {
 		return Result{}, err
 	}
-	// Bytes beyond the row were never acknowledged nor hashed. When nothing was
-	// appended, this makes the bytes of the empty blob exist.
-	_, err = r.write(ctx, id, u.Size, h, eof{})
-	gone := errors.Is(err, blob.ErrNotFound)
-	if err != nil && !gone {
-		return Result{}, err
-	}
-	d, err := r.match(ctx, u, h, want)
+	d, err := r.match(ctx, h, stage, want)
 	if err != nil {
 		var mismatch *DigestError
 		if errors.As(err, &mismatch) {
-			err = errors.Join(err, r.Cancel(ctx, to.RepositoryID, id))
+			err = errors.Join(err, r.end(context.WithoutCancel(ctx), u))
 		}
 		return Result{}, err
 	}
-	key := blob.Key{Domain: to.Domain, Digest: d}
-	if gone {
-		err = r.committed(ctx, u, key)
-	} else {
-		err = r.blobs.Commit(ctx, id, key)
+	c, err := r.blobs.Commit(ctx, stage)
+	if errors.Is(err, blob.ErrNotFound) {
+		return Result{}, r.lost(ctx, u, err)
 	}
 	if err != nil {
 		return Result{}, err
 	}
-	return r.record(ctx, to, Result{Digest: d, Size: u.Size}, func(tx *meta.Tx) error { return tx.DeleteUpload(id) })
-}
-
-// committed finds the bytes of a session that was completed before, but whose
-// rows could not be written then. Without them the session is lost.
-func (r *Receiver) committed(ctx context.Context, u meta.Upload, key blob.Key) error {
-	f, err := r.blobs.Open(ctx, key)
-	if errors.Is(err, blob.ErrNotFound) {
-		return r.lost(ctx, u, err)
-	}
-	if err != nil {
-		return err
-	}
-	if f.Size() != u.Size {
-		err = r.lost(ctx, u, fmt.Errorf("%s has %d bytes where the upload had %d", key.Digest, f.Size(), u.Size))
-	}
-	return errors.Join(err, f.Close())
+	return r.record(ctx, to, d, c, func(tx *meta.Tx) error { return tx.DeleteUpload(id) })
 }
 
 // match finds the digest wanted that the bytes have.
-func (r *Receiver) match(ctx context.Context, u meta.Upload, h *hasher, want []digest.Digest) (digest.Digest, error) {
+func (r *Receiver) match(ctx context.Context, h *hasher, stage blob.Stage, want []digest.Digest) (digest.Digest, error) {
 	computed := map[digest.Algorithm]digest.Digest{h.algorithm: h.sum()}
 	for _, d := range want {
 		a := d.Algorithm()
 		if computed[a] == "" {
-			other, err := r.rehash(ctx, u.ID, a)
+			other, err := r.rehash(ctx, stage, a)
 			if err != nil {
 				return "", err
 			}
@@ -371,8 +361,8 @@ func (r *Receiver) match(ctx context.Context, u meta.Upload, h *hasher, want []d
 
 // rehash reads the staged bytes for a digest of another algorithm than the
 // session was opened with.
-func (r *Receiver) rehash(ctx context.Context, id string, a digest.Algorithm) (d digest.Digest, err error) {
-	f, err := r.blobs.OpenStaged(ctx, id)
+func (r *Receiver) rehash(ctx context.Context, stage blob.Stage, a digest.Algorithm) (d digest.Digest, err error) {
+	f, err := r.blobs.OpenStaged(ctx, stage)
 	if err != nil {
 		return "", err
 	}
@@ -382,24 +372,27 @@ func (r *Receiver) rehash(ctx context.Context, id string, a digest.Algorithm) (d
 
 // Put stores a blob that comes whole. Nothing remains of one that fails.
 func (r *Receiver) Put(ctx context.Context, to Target, want digest.Digest, body io.Reader) (Result, error) {
-	id := uuid.NewString()
 	h := newHash(want.Algorithm())
-	n, err := r.write(ctx, id, 0, h, body)
+	stage, err := r.write(ctx, blob.Stage{ID: uuid.NewString(), Domain: to.Domain}, h, body)
 	if err == nil && h.sum() != want {
 		err = &DigestError{Computed: h.sum()}
 	}
+	var c blob.Copy
 	if err == nil {
-		err = r.blobs.Commit(ctx, id, blob.Key{Domain: to.Domain, Digest: want})
+		c, err = r.blobs.Commit(ctx, stage)
 	}
 	if err != nil {
-		return Result{}, errors.Join(err, r.blobs.Discard(context.WithoutCancel(ctx), id))
+		return Result{}, errors.Join(err, r.blobs.Discard(context.WithoutCancel(ctx), stage))
 	}
-	return r.record(ctx, to, Result{Digest: want, Size: n}, func(*meta.Tx) error { return nil })
+	return r.record(ctx, to, want, c, func(*meta.Tx) error { return nil })
 }
 
-// record makes durable bytes a member of the repository.
-func (r *Receiver) record(ctx context.Context, to Target, res Result, also func(*meta.Tx) error) (Result, error) {
+// record makes durable bytes a member of the repository. When it fails, the
+// bytes stay where they are: the rows may have been kept nevertheless, and if
+// not, an audit finds them.
+func (r *Receiver) record(ctx context.Context, to Target, d digest.Digest, c blob.Copy, also func(*meta.Tx) error) (Result, error) {
 	now := r.now()
+	res := Result{Digest: d, Size: c.Size}
 	err := r.db.Update(ctx, func(tx *meta.Tx) error {
 		if err := also(tx); err != nil { // first: it knows best what is gone
 			return err
@@ -407,12 +400,14 @@ func (r *Receiver) record(ctx context.Context, to Target, res Result, also func(
 		if err := checkTarget(tx, to.RepositoryID); err != nil {
 			return err
 		}
-		_, err := tx.Member(to.RepositoryID, res.Digest.String())
+		_, err := tx.Member(to.RepositoryID, d.String())
 		if err != nil && !errors.Is(err, meta.ErrNotFound) {
 			return err
 		}
 		res.Existed = err == nil
-		b, err := tx.EnsureBlob(meta.Blob{Domain: to.Domain, Digest: res.Digest.String(), Size: res.Size, CreatedAt: now})
+		b, err := tx.EnsureBlob(meta.Blob{
+			Domain: c.Domain, Digest: d.String(), Size: c.Size, Location: c.ID, DataKey: c.DataKey, CreatedAt: now, VerifiedAt: now,
+		})
 		if err != nil {
 			return err
 		}
@@ -426,18 +421,33 @@ func (r *Receiver) record(ctx context.Context, to Target, res Result, also func(
 
 // Cancel ends a session and drops its bytes.
 func (r *Receiver) Cancel(ctx context.Context, repositoryID int64, id string) error {
-	if _, err := r.Session(ctx, repositoryID, id); err != nil {
+	u, err := r.Session(ctx, repositoryID, id)
+	if err != nil {
 		return err
 	}
-	err := r.db.Update(ctx, func(tx *meta.Tx) error { return tx.DeleteUpload(id) })
-	if err != nil && !errors.Is(err, meta.ErrNotFound) {
-		return err
-	}
-	return r.blobs.Discard(ctx, id)
+	return r.end(ctx, u)
 }
 
-// Expire cancels the sessions without progress since before and returns how
-// many there were. A session that is receiving bytes now stays, however long
+// end removes a session's row, and its bytes if it was this call that did. A
+// session that somebody else ended may have become a blob.
+func (r *Receiver) end(ctx context.Context, u meta.Upload) error {
+	_, stage, err := r.decode(ctx, u)
+	if err != nil {
+		// Without its state the bytes cannot be found from here; an audit does.
+		stage = blob.Stage{ID: u.ID, Domain: u.Domain}
+	}
+	err = r.db.Update(ctx, func(tx *meta.Tx) error { return tx.DeleteUpload(u.ID) })
+	if errors.Is(err, meta.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return r.blobs.Discard(ctx, stage)
+}
+
+// Expire ends the sessions without progress since before, and those whose
+// repository is gone, and returns how many there were. A session that is receiving bytes now stays, however long
 // that takes.
 func (r *Receiver) Expire(ctx context.Context, before time.Time) (int, error) {
 	total := 0
@@ -456,7 +466,7 @@ func (r *Receiver) Expire(ctx context.Context, before time.Time) (int, error) {
 				busy++
 				continue
 			}
-			if err := r.Cancel(ctx, u.RepositoryID, u.ID); err != nil && !errors.Is(err, ErrNotFound) {
+			if err := r.end(ctx, u); err != nil {
 				return total, err
 			}
 			total++

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 
@@ -50,7 +49,7 @@ func TestInvariant10_UploadResumesAfterRestart(t *testing.T) {
 // A crash after bytes reached the file but before the row: what is beyond the
 // row was never acknowledged, and must become part of no blob.
 func TestUnacknowledgedBytesAreDropped(t *testing.T) {
-	first, second := pattern(1, 5000), pattern(2, 300)
+	first, second := pattern(1, 200_000), pattern(2, 300)
 	for _, tc := range []struct {
 		name   string
 		finish func(t *testing.T, s *stores, id string) []byte // what the blob must be
@@ -70,7 +69,7 @@ func TestUnacknowledgedBytesAreDropped(t *testing.T) {
 				if _, err := s.receiver().Append(context.Background(), s.repo, id, 0, bytes.NewReader(first)); err != nil {
 					t.Fatal(err)
 				}
-				f, err := os.OpenFile(filepath.Join(s.dir, "uploads", id), os.O_APPEND|os.O_WRONLY, 0)
+				f, err := os.OpenFile(s.stagedFile(t), os.O_APPEND|os.O_WRONLY, 0)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -254,7 +253,12 @@ func TestInvariant02_NoRowWithoutDurableBytes(t *testing.T) {
 // The process dies, or the database fails, between the commit of the bytes and
 // that of the row. The client's second PUT must succeed.
 func TestCompleteAgainAfterRowsFailed(t *testing.T) {
-	b := pattern(1, 1000)
+	for _, size := range []int{0, 1000, 200_000} {
+		completeAgain(t, pattern(1, size))
+	}
+}
+
+func completeAgain(t *testing.T, b []byte) {
 	d := digest.FromBytes(b)
 	s := newStores(t)
 	ctx := context.Background()
@@ -262,7 +266,7 @@ func TestCompleteAgainAfterRowsFailed(t *testing.T) {
 	if _, err := s.receiver().Append(ctx, s.repo, id, 0, bytes.NewReader(b)); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.blobs.Store.Commit(ctx, id, blob.Key{Domain: account, Digest: d}); err != nil {
+	if _, err := s.blobs.Store.Commit(ctx, s.stage(t, id)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.receiver().Complete(ctx, s.target(), id, d); err != nil {
@@ -274,14 +278,14 @@ func TestCompleteAgainAfterRowsFailed(t *testing.T) {
 // go-containerregistry#2124 and its like: bytes that a power cut took away are
 // not believed because the row is right.
 func TestLostBytesEndTheSession(t *testing.T) {
-	b := pattern(1, 1000)
+	b := pattern(1, 200_000)
 	for name, damage := range map[string]func(path string) error{
 		"file gone":      os.Remove,
 		"file shortened": func(p string) error { return os.Truncate(p, 10) },
 	} {
 		for op, act := range map[string]func(s *stores, id string) error{
 			"append": func(s *stores, id string) error {
-				_, err := s.receiver().Append(context.Background(), s.repo, id, 1000, bytes.NewReader(b))
+				_, err := s.receiver().Append(context.Background(), s.repo, id, 200_000, bytes.NewReader(b))
 				return err
 			},
 			"complete": func(s *stores, id string) error {
@@ -295,7 +299,7 @@ func TestLostBytesEndTheSession(t *testing.T) {
 				if _, err := s.receiver().Append(context.Background(), s.repo, id, 0, bytes.NewReader(b)); err != nil {
 					t.Fatal(err)
 				}
-				if err := damage(filepath.Join(s.dir, "uploads", id)); err != nil {
+				if err := damage(s.stagedFile(t)); err != nil {
 					t.Fatal(err)
 				}
 				if err := act(s, id); !errors.Is(err, upload.ErrNotFound) {
@@ -352,7 +356,7 @@ func TestDigestsOfEveryAlgorithm(t *testing.T) {
 			t.Run(string(session)+" session, "+want.String(), func(t *testing.T) {
 				s := newStores(t)
 				r := s.receiver()
-				u, err := r.Start(context.Background(), s.repo, session)
+				u, err := r.Start(context.Background(), s.target(), session)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -497,10 +501,7 @@ func TestConcurrentAppendsNeverInterleave(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	got, err := os.ReadFile(filepath.Join(s.dir, "uploads", id))
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := s.readStaged(t, id)
 	if len(got) != writers*size {
 		t.Fatalf("%d bytes", len(got))
 	}

@@ -169,7 +169,7 @@ func (l *lab) newBench(t *testing.T) *bench {
 func newServer(t *testing.T) *servertest.Server {
 	t.Helper()
 	return servertest.StartWith(t, server.Config{
-		Account: account, Region: region, RegistryHost: registry, Root: iam.Credentials{AccessKeyID: keyID, SecretAccessKey: secret},
+		Account: account, Region: region, RegistryHost: registry, CreateKMSKeys: true, Root: iam.Credentials{AccessKeyID: keyID, SecretAccessKey: secret},
 	})
 }
 

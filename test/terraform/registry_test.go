@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,7 +78,7 @@ func read(t testing.TB, s *servertest.Server) content {
 		one := repository{
 			ARN: *r.RepositoryArn, URI: *r.RepositoryUri, Registry: *r.RegistryId, Mutability: string(r.ImageTagMutability),
 			Scan: r.ImageScanningConfiguration.ScanOnPush, Encryption: string(r.EncryptionConfiguration.EncryptionType),
-			Key: aws.ToString(r.EncryptionConfiguration.KmsKey), Tags: map[string]string{},
+			Key: managed(aws.ToString(r.EncryptionConfiguration.KmsKey)), Tags: map[string]string{},
 		}
 		for _, tag := range tags.Tags {
 			one.Tags[*tag.Key] = *tag.Value
@@ -103,6 +104,18 @@ func read(t testing.TB, s *servertest.Server) content {
 		}
 	}
 	return got
+}
+
+// managedKey is the form of the ids that keys get which nobody chose.
+var managedKey = regexp.MustCompile(`^arn:aws:kms:` + region + `:` + account + `:key/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// managed gives the key aws/ecr a name that is the same in each registry. The
+// tests name no other key of the home registry.
+func managed(arn string) string {
+	if managedKey.MatchString(arn) {
+		return awsManagedKey
+	}
+	return arn
 }
 
 // missing tells the one error that is an answer from all others, which end the test.

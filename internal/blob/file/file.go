@@ -1,214 +1,156 @@
-// Package file keeps blobs as files in a directory tree.
+// Package file keeps blobs as sealed files in a directory tree.
 //
-//	<root>/blobs/<domain>/<algorithm>/<2 hex>/<hex>   committed bytes
-//	<root>/uploads/<id>                              staged bytes
+//	<root>/blobs/<domain>/<2 of the id>/<id>-<writing>        a copy
+//	<root>/blobs/<domain>/<2 of the id>/<id>-<writing>.part   a stage
 //
-// A commit is: fsync the staged file, rename it to its final name, fsync the
-// directory that got the name. Every error of that sequence is reported and
-// leaves the store as it was.
+// A commit is: write what is left, fsync the file, rename it to its final name
+// in the same directory, fsync the directory. Every error of that sequence is
+// reported and leaves nothing behind that could be taken for the bytes.
+//
+// # Sealing
+//
+// Bytes are sealed while they are written (DARE 2.0: AES-256-GCM in packages
+// of 64 KiB, each bound to its place; github.com/minio/sio), so a read from
+// anywhere costs what it reads. Each file has a key of its own, derived from
+// the data key of its domain and the name of the file. A name is for one
+// writing: bytes that may have been written before under the same key and
+// place, and were never acknowledged, make the next round begin a new file.
 package file
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/minio/sio"
 
 	"berth/internal/blob"
 )
 
-// Store is a [blob.Store] on a local file system.
+// Keys gives the keys that seal copies.
+type Keys interface {
+	// Sealing names the data key that seals new copies of a domain.
+	Sealing(ctx context.Context, domain string) (dataKey int64, err error)
+	// Derive gives n secret bytes for a label under a data key of the domain.
+	Derive(ctx context.Context, domain string, dataKey int64, label string, n int) ([]byte, error)
+}
+
+// Store is a [blob.Store] on a file system. It is a [blob.Checker] and a
+// [blob.Lister] too.
 type Store struct {
+	fs   FS
 	root string
+	keys Keys
 
 	mu   sync.Mutex
 	dirs map[string]bool // directories known to exist durably
 }
 
 // Open prepares the directory tree below root, which must exist.
-func Open(root string) (*Store, error) {
+func Open(fsys FS, root string, keys Keys) (*Store, error) {
 	root = filepath.Clean(root) // ensureDir goes up to it by name
-	s := &Store{root: root, dirs: map[string]bool{}}
-	for _, d := range []string{s.uploads(), filepath.Join(root, "blobs")} {
-		if err := s.ensureDir(d); err != nil {
-			return nil, fmt.Errorf("prepare the blob store: %w", err)
-		}
+	s := &Store{fs: fsys, root: root, keys: keys, dirs: map[string]bool{}}
+	if err := s.ensureDir(s.blobs()); err != nil {
+		return nil, fmt.Errorf("prepare the blob store: %w", mapError(err))
 	}
 	return s, nil
 }
 
-func (s *Store) uploads() string { return filepath.Join(s.root, "uploads") }
+func (s *Store) blobs() string { return filepath.Join(s.root, "blobs") }
 
-// Staging ids and domains become path elements, so their alphabet is closed.
+// partSuffix ends the names of files that are not committed.
+const partSuffix = ".part"
+
+// IDs and domains become path elements, so their alphabet is closed. The id of
+// a copy is its stage's and a number for the writing.
 var (
 	idPattern     = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+	copyPattern   = regexp.MustCompile(`^([a-z0-9-]{1,64})-[a-z2-7]{13}$`)
 	domainPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 )
 
-func (s *Store) stagedPath(id string) (string, error) {
+// newWriting names one writing of a stage; no name comes twice.
+func newWriting() string { return strings.ToLower(rand.Text()[:13]) }
+
+// dir is where the files of a domain's stages and copies with an id lie.
+func (s *Store) dir(domain, id string) (string, error) {
+	if !domainPattern.MatchString(domain) {
+		return "", fmt.Errorf("blob domain %q has characters that a path must not have", domain)
+	}
 	if !idPattern.MatchString(id) {
-		return "", fmt.Errorf("staging id %q is not of the form [a-z0-9-]{1,64}", id)
+		return "", fmt.Errorf("stage id %q is not of the form [a-z0-9-]{1,64}", id)
 	}
-	return filepath.Join(s.uploads(), id), nil
+	return filepath.Join(s.blobs(), domain, (id + "__")[:2]), nil
 }
 
-func (s *Store) path(k blob.Key) (string, error) {
-	if !domainPattern.MatchString(k.Domain) {
-		return "", fmt.Errorf("blob domain %q has characters that a path must not have", k.Domain)
+func (s *Store) path(domain, id string) (string, error) {
+	m := copyPattern.FindStringSubmatch(id)
+	if m == nil {
+		return "", fmt.Errorf("copy id %q is not one of this store", id)
 	}
-	if err := k.Digest.Validate(); err != nil {
-		return "", fmt.Errorf("blob digest %q: %w", k.Digest, err)
-	}
-	hex := k.Digest.Encoded()
-	return filepath.Join(s.root, "blobs", k.Domain, k.Digest.Algorithm().String(), hex[:2], hex), nil
+	dir, err := s.dir(domain, m[1])
+	return filepath.Join(dir, id), err
 }
 
-// Append implements [blob.Store].
-func (s *Store) Append(_ context.Context, id string, offset int64) (blob.Staged, error) {
-	p, err := s.stagedPath(id)
+// secret is the key and the first nonce of one file.
+func (s *Store) secret(ctx context.Context, domain string, dataKey int64, name string) (sio.Config, error) {
+	b, err := s.keys.Derive(ctx, domain, dataKey, name, 32+12)
 	if err != nil {
-		return nil, err
+		return sio.Config{}, err
 	}
-	flags := os.O_WRONLY
-	if offset == 0 {
-		flags |= os.O_CREATE
-	}
-	f, err := os.OpenFile(p, flags, 0o600)
-	if err != nil {
-		return nil, mapError(err)
-	}
-	if err := seekEnd(f, offset); err != nil {
-		return nil, errors.Join(mapError(err), f.Close())
-	}
-	return &staged{f: f}, nil
+	return sio.Config{
+		MinVersion: sio.Version20, MaxVersion: sio.Version20, CipherSuites: []byte{sio.AES_256_GCM},
+		Key: b[:32], Nonce: (*[12]byte)(b[32:]),
+	}, nil
 }
 
-// seekEnd makes offset the end of the file and the place of the next write.
-func seekEnd(f *os.File, offset int64) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
+const (
+	payload     = 64 << 10     // bytes sealed in one package
+	packageSize = payload + 32 // bytes that a full package takes
+)
+
+// sealedSize is what n bytes take once they are sealed.
+func sealedSize(n int64) int64 {
+	size := n / payload * packageSize
+	if rest := n % payload; rest > 0 {
+		size += rest + packageSize - payload
 	}
-	if info.Size() < offset {
-		return fmt.Errorf("staged file %s has %d bytes where the session says %d: %w",
-			f.Name(), info.Size(), offset, blob.ErrNotFound)
-	}
-	if info.Size() > offset {
-		if err := f.Truncate(offset); err != nil {
-			return err
-		}
-	}
-	_, err = f.Seek(offset, io.SeekStart)
-	return err
+	return size
 }
-
-type staged struct{ f *os.File }
-
-func (s *staged) Write(p []byte) (int, error) {
-	n, err := s.f.Write(p)
-	return n, mapError(err)
-}
-
-func (s *staged) Close() error { return mapError(s.f.Close()) }
-
-// OpenStaged implements [blob.Store].
-func (s *Store) OpenStaged(_ context.Context, id string) (io.ReadCloser, error) {
-	p, err := s.stagedPath(id)
-	if err != nil {
-		return nil, err
-	}
-	f, err := os.Open(p)
-	if err != nil {
-		return nil, mapError(err)
-	}
-	return f, nil
-}
-
-// Commit implements [blob.Store].
-func (s *Store) Commit(_ context.Context, id string, key blob.Key) error {
-	from, err := s.stagedPath(id)
-	if err != nil {
-		return err
-	}
-	to, err := s.path(key)
-	if err != nil {
-		return err
-	}
-	if err := s.ensureDir(filepath.Dir(to)); err != nil {
-		return mapError(err)
-	}
-	if err := syncPath(from); err != nil {
-		return mapError(err)
-	}
-	if err := os.Rename(from, to); err != nil {
-		return mapError(err)
-	}
-	return mapError(syncPath(filepath.Dir(to)))
-}
-
-// Discard implements [blob.Store].
-func (s *Store) Discard(_ context.Context, id string) error {
-	p, err := s.stagedPath(id)
-	if err != nil {
-		return err
-	}
-	return removeIfThere(p)
-}
-
-// Open implements [blob.Store].
-func (s *Store) Open(_ context.Context, key blob.Key) (blob.Reader, error) {
-	p, err := s.path(key)
-	if err != nil {
-		return nil, err
-	}
-	f, err := os.Open(p)
-	if err != nil {
-		return nil, mapError(err)
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return &reader{File: f, size: info.Size()}, nil
-}
-
-type reader struct {
-	*os.File
-	size int64
-}
-
-func (r *reader) Size() int64 { return r.size }
 
 // Delete implements [blob.Store].
-func (s *Store) Delete(_ context.Context, key blob.Key) error {
-	p, err := s.path(key)
+func (s *Store) Delete(_ context.Context, c blob.Copy) error {
+	p, err := s.path(c.Domain, c.ID)
 	if err != nil {
 		return err
 	}
-	return removeIfThere(p)
+	return s.removeIfThere(p)
 }
 
 // Check implements [blob.Checker]: the tree must still be there and writable.
 func (s *Store) Check(context.Context) error {
-	f, err := os.CreateTemp(s.uploads(), "check-*")
+	p := filepath.Join(s.blobs(), "check-"+newWriting())
+	f, err := s.fs.OpenFile(p, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return mapError(err)
 	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
+	return mapError(errors.Join(f.Close(), s.fs.Remove(p)))
 }
 
-func removeIfThere(p string) error {
-	err := os.Remove(p)
+func (s *Store) removeIfThere(p string) error {
+	err := s.fs.Remove(p)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return err
+	return mapError(err)
 }
 
 // ensureDir makes a directory and its parents below root, fsyncing each parent
@@ -224,12 +166,12 @@ func (s *Store) ensureDir(dir string) error {
 		if err := s.ensureDir(filepath.Dir(dir)); err != nil {
 			return err
 		}
-		err := os.Mkdir(dir, 0o700)
+		err := s.fs.Mkdir(dir, 0o700)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		// Synced also when it exists: whoever made it may not have got that far.
-		if err := syncPath(filepath.Dir(dir)); err != nil {
+		if err := s.syncPath(filepath.Dir(dir)); err != nil {
 			return err
 		}
 	}
@@ -239,9 +181,9 @@ func (s *Store) ensureDir(dir string) error {
 	return nil
 }
 
-// syncPath flushes a file or directory to stable storage.
-func syncPath(p string) error {
-	f, err := os.Open(p)
+// syncPath flushes a directory to stable storage.
+func (s *Store) syncPath(p string) error {
+	f, err := s.fs.OpenFile(p, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -250,6 +192,7 @@ func syncPath(p string) error {
 
 // mapError gives the store's own errors for what callers tell apart.
 func mapError(err error) error {
+	var sealed sio.Error
 	switch {
 	case err == nil:
 		return nil
@@ -257,6 +200,8 @@ func mapError(err error) error {
 		return fmt.Errorf("%w: %w", blob.ErrNotFound, err)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w: %w", blob.ErrNoSpace, err)
+	case errors.As(err, &sealed):
+		return fmt.Errorf("%w: %w", blob.ErrDamaged, err)
 	default:
 		return err
 	}

@@ -105,7 +105,7 @@ func push(tx *meta.Tx, r *meta.Repository, digest string) error {
 	}
 	for i := range 10 {
 		layer := digest + strconv.Itoa(i)
-		blob, err := tx.EnsureBlob(meta.Blob{Domain: "d", Digest: layer, Size: 1})
+		blob, err := tx.EnsureBlob(meta.Blob{Domain: "d", Digest: layer, Size: 1, Location: layer})
 		if err == nil {
 			err = tx.AddMember(r.ID, blob, time.Unix(1, 0))
 		}

@@ -19,6 +19,11 @@ func Run(t *testing.T, open func(t *testing.T) *meta.DB) {
 	t.Run("images and tags", func(t *testing.T) { images(t, open(t)) })
 	t.Run("membership", func(t *testing.T) { membership(t, open(t)) })
 	t.Run("uploads", func(t *testing.T) { uploads(t, open(t)) })
+	t.Run("copies and trash", func(t *testing.T) { copies(t, open(t)) })
+	t.Run("garbage", func(t *testing.T) { garbage(t, open(t)) })
+	t.Run("sessions of a repository that is gone", func(t *testing.T) { orphanedUploads(t, open(t)) })
+	t.Run("claims", func(t *testing.T) { claims(t, open(t)) })
+	t.Run("data keys", func(t *testing.T) { dataKeys(t, open(t)) })
 	t.Run("settings", func(t *testing.T) { settings(t, open(t)) })
 	t.Run("failed update leaves nothing", func(t *testing.T) { rollback(t, open(t)) })
 	t.Run("concurrent updates", func(t *testing.T) { concurrent(t, open(t)) })
@@ -172,11 +177,11 @@ func membership(t *testing.T, db *meta.DB) {
 		if err := errors.Join(tx.InsertRepository(a), tx.InsertRepository(b)); err != nil {
 			return err
 		}
-		blob, err := tx.EnsureBlob(meta.Blob{Domain: "d", Digest: "sha256:aa", Size: 7, CreatedAt: time.Unix(1, 0)})
+		blob, err := tx.EnsureBlob(meta.Blob{Domain: "d", Digest: "sha256:aa", Size: 7, Location: "c1", CreatedAt: time.Unix(1, 0)})
 		if err != nil {
 			return err
 		}
-		again, err := tx.EnsureBlob(meta.Blob{Domain: "d", Digest: "sha256:aa", Size: 7, CreatedAt: time.Unix(2, 0)})
+		again, err := tx.EnsureBlob(meta.Blob{Domain: "d", Digest: "sha256:aa", Size: 7, Location: "c2", CreatedAt: time.Unix(2, 0)})
 		if err != nil {
 			return err
 		}
@@ -199,7 +204,7 @@ func membership(t *testing.T, db *meta.DB) {
 
 func uploads(t *testing.T, db *meta.DB) {
 	a, b := newRepository("a"), newRepository("b")
-	u := meta.Upload{ID: "u1", Algorithm: "sha256", HashState: []byte{1}, CreatedAt: time.Unix(1, 0), UpdatedAt: time.Unix(1, 0)}
+	u := meta.Upload{ID: "u1", Algorithm: "sha256", Domain: "d", State: []byte{1}, CreatedAt: time.Unix(1, 0), UpdatedAt: time.Unix(1, 0)}
 	update(t, db, func(tx *meta.Tx) error {
 		if err := errors.Join(tx.InsertRepository(a), tx.InsertRepository(b)); err != nil {
 			return err
@@ -207,7 +212,7 @@ func uploads(t *testing.T, db *meta.DB) {
 		u.RepositoryID = a.ID
 		return tx.InsertUpload(u)
 	})
-	u.Size, u.HashState, u.UpdatedAt = 10, []byte{2, 3}, time.Unix(2, 0).UTC()
+	u.Size, u.State, u.UpdatedAt = 10, []byte{2, 3}, time.Unix(2, 0).UTC()
 	update(t, db, func(tx *meta.Tx) error { return tx.SaveUpload(u, 0) })
 	stale := u
 	stale.Size = 99
@@ -219,7 +224,7 @@ func uploads(t *testing.T, db *meta.DB) {
 			t.Errorf("repository b sees the session of a: %v", err)
 		}
 		got, err := tx.Upload(a.ID, "u1")
-		if got.Size != 10 || len(got.HashState) != 2 {
+		if got.Size != 10 || len(got.State) != 2 {
 			t.Errorf("session %+v", got)
 		}
 		stale, err2 := tx.StaleUploads(time.Unix(3, 0), 10)

@@ -74,6 +74,22 @@ func (b *backend) View(ctx context.Context, fn func(meta.Querier) error) error {
 	return err
 }
 
+// Read is a View; a statement needs no other snapshot than its own.
+func (b *backend) Read(ctx context.Context, fn func(meta.Querier) error) error {
+	return b.View(ctx, fn)
+}
+
+// UpdateRelaxed does not wait for the log to reach the disk (PostgreSQL manual,
+// "Asynchronous Commit").
+func (b *backend) UpdateRelaxed(ctx context.Context, fn func(meta.Querier) error) error {
+	return b.Update(ctx, func(q meta.Querier) error {
+		if _, err := q.Exec("SET LOCAL synchronous_commit = off"); err != nil {
+			return err
+		}
+		return fn(q)
+	})
+}
+
 func (b *backend) Update(ctx context.Context, fn func(meta.Querier) error) error {
 	leave, err := b.enter()
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"berth/internal/blob/file"
 	"berth/internal/meta"
 	"berth/internal/registry"
+	"berth/internal/seal/sealtest"
 	"berth/internal/testkit"
 )
 
@@ -23,7 +24,9 @@ var home = meta.Scope{Account: "000000000000", Region: "us-east-1"}
 // replica is a registry on a connection pool of its own, as another server has.
 func replica(t *testing.T, url, data string) *registry.Registry {
 	t.Helper()
-	blobs, err := file.Open(data)
+	db := open(t, url)
+	ring, keys := sealtest.New(t, db, data, time.Now)
+	blobs, err := file.Open(file.System{}, data, ring)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +35,7 @@ func replica(t *testing.T, url, data string) *registry.Registry {
 		t.Fatal(err)
 	}
 	return registry.New(registry.Options{
-		DB: open(t, url), Blobs: blobs, Sealer: tokens, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		DB: db, Blobs: blobs, Seal: ring, KMS: keys, Cursors: tokens, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		Host: func(meta.Scope) string { return "localhost" },
 	})
 }

@@ -68,6 +68,12 @@ func (c *conn) run(query string) error {
 	return err
 }
 
+// now executes a statement that acts while it is prepared, as some pragmas do.
+func (c *conn) now(query string) error {
+	_, err := c.c.ExecContext(context.Background(), query)
+	return err
+}
+
 func (c *conn) close() error {
 	var errs []error
 	for _, s := range c.stmts {

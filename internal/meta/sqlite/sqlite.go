@@ -1,8 +1,8 @@
 // Package sqlite keeps the metadata in one SQLite database file.
 //
 // It guarantees what [meta.Backend] asks for: write-ahead log with
-// synchronous=FULL, so a commit that was answered survives a power cut. There
-// is exactly one writer. Updates that wait for it are committed together
+// synchronous=FULL, so a commit that was answered survives a power cut (but for
+// relaxed updates). There is exactly one writer. Updates that wait for it are committed together
 // (group commit): each runs behind its own savepoint, so one that fails takes
 // nothing of the others with it, and all share one fsync.
 package sqlite
@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/pressly/goose/v3"
@@ -85,7 +86,7 @@ func start(ctx context.Context, writer *sql.DB, path string) (*backend, error) {
 
 func dsn(path string) string {
 	q := url.Values{"_pragma": {
-		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-8192)",
+		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-8192)", "wal_autocheckpoint(4096)",
 	}}
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 }
@@ -106,6 +107,7 @@ func migrate(ctx context.Context, db *sql.DB) error {
 type backend struct {
 	pools   []*sql.DB
 	writer  *conn      // used by run alone
+	relaxed bool       // the writer's mode: its commits do not wait for the disk
 	readers chan *conn // idle ones
 	jobs    chan *job
 
@@ -116,22 +118,41 @@ type backend struct {
 
 // A job is one update waiting for the writer.
 type job struct {
-	ctx   context.Context
-	fn    func(meta.Querier) error
-	err   error
-	ready chan struct{}
+	ctx     context.Context
+	fn      func(meta.Querier) error
+	relaxed bool // may be lost with a power cut
+	err     error
+	ready   chan struct{}
 }
 
 var errClosed = fmt.Errorf("%w: it was closed", meta.ErrUnavailable)
 
-func (b *backend) View(ctx context.Context, fn func(meta.Querier) error) error {
-	var c *conn
+// reader waits for an idle connection; whoever gets it puts it back.
+func (b *backend) reader(ctx context.Context) (*conn, error) {
 	select {
-	case c = <-b.readers:
+	case c := <-b.readers:
+		return c, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	case <-b.stop:
-		return errClosed
+		return nil, errClosed
+	}
+}
+
+// Read needs no transaction: a statement is a snapshot of its own.
+func (b *backend) Read(ctx context.Context, fn func(meta.Querier) error) error {
+	c, err := b.reader(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { b.readers <- c }()
+	return fn(c)
+}
+
+func (b *backend) View(ctx context.Context, fn func(meta.Querier) error) error {
+	c, err := b.reader(ctx)
+	if err != nil {
+		return err
 	}
 	defer func() { b.readers <- c }()
 	if err := c.run("BEGIN"); err != nil {
@@ -143,11 +164,18 @@ func (b *backend) View(ctx context.Context, fn func(meta.Querier) error) error {
 }
 
 func (b *backend) Update(ctx context.Context, fn func(meta.Querier) error) error {
-	j := &job{ctx: ctx, fn: fn, ready: make(chan struct{})}
+	return b.enqueue(&job{ctx: ctx, fn: fn, ready: make(chan struct{})})
+}
+
+func (b *backend) UpdateRelaxed(ctx context.Context, fn func(meta.Querier) error) error {
+	return b.enqueue(&job{ctx: ctx, fn: fn, relaxed: true, ready: make(chan struct{})})
+}
+
+func (b *backend) enqueue(j *job) error {
 	select {
 	case b.jobs <- j:
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-j.ctx.Done():
+		return j.ctx.Err()
 	case <-b.stop:
 		return errClosed
 	}
@@ -212,6 +240,9 @@ func (b *backend) commit(batch []*job) {
 }
 
 func (b *backend) transact(batch []*job) error {
+	if err := b.synchronise(batch); err != nil {
+		return err
+	}
 	if err := b.writer.run("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
@@ -226,6 +257,26 @@ func (b *backend) transact(batch []*job) error {
 	if err := b.writer.run("COMMIT"); err != nil {
 		return errors.Join(err, b.writer.run("ROLLBACK"))
 	}
+	return nil
+}
+
+// synchronise decides whether the commit of a batch waits for the disk: it
+// does as soon as one of its updates must not be lost. With synchronous=NORMAL
+// the log is flushed with the next commit that waits (SQLite, "PRAGMA
+// synchronous").
+func (b *backend) synchronise(batch []*job) error {
+	relaxed := !slices.ContainsFunc(batch, func(j *job) bool { return !j.relaxed })
+	if relaxed == b.relaxed {
+		return nil
+	}
+	level := "FULL"
+	if relaxed {
+		level = "NORMAL"
+	}
+	if err := b.writer.now("PRAGMA synchronous = " + level); err != nil {
+		return err
+	}
+	b.relaxed = relaxed
 	return nil
 }
 
@@ -280,6 +331,10 @@ func (b *backend) closePools() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Sole implements [meta.Sole]: one server has the file, and the commands that
+// open it beside the server leave access keys alone.
+func (b *backend) Sole() {}
 
 func (b *backend) IsUnique(err error) bool {
 	var e *msqlite.Error

@@ -1,0 +1,27 @@
+package seal
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+)
+
+// A Domain is what may share one copy of bytes, and what has data keys of its
+// own: an account and an encryption setting.
+type Domain struct {
+	Account string
+	KMSKey  string // ARN of the key that wraps the domain's data keys; empty: the master key
+	Dual    bool   // of KMS_DSSE, which shares nothing with KMS
+}
+
+// Name identifies the domain in rows and paths: [0-9a-z-]{12,40}.
+func (d Domain) Name() string {
+	if d.KMSKey == "" {
+		return d.Account
+	}
+	sum := sha256.Sum256([]byte(d.KMSKey))
+	name := d.Account + "-" + hex.EncodeToString(sum[:8])
+	if d.Dual {
+		name += "-dsse"
+	}
+	return name
+}

@@ -15,6 +15,10 @@ RACE ?= $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 # Of one package, not of the whole run.
 TIMEOUT ?= 15m
 FUZZTIME ?= 20s
+# Read from the environment by bench, so that quotes in it survive.
+PEER ?=
+export PEER
+BENCH ?=
 
 # test installs the clients it needs, then runs every test with the race detector, then the linters.
 test: tools
@@ -33,12 +37,16 @@ lint:
 	$(TOOL) staticcheck ./...
 	$(TOOL) errcheck ./...
 
-# bench runs the benchmarks of the packages, then the same workloads on Berth and on the CNCF registry in turn.
+# bench runs the benchmarks of the packages, then the same workloads on Berth, on the CNCF registry and on the
+# registries of PEER, in turn; test/bench/doc.go says what PEER is. BENCH has options for it (BENCH=-h lists them);
+# with BENCH=-quick it only shows that everything works.
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(if $(findstring -quick,$(BENCH)),,$(GO) test -run '^$$' -bench . -benchmem ./...)
 	test/tools/install.sh registry
 	$(GO) build -o bin/berth ./cmd/berth
-	registry=$(BERTH_TOOLS)/bin/registry; $(GO) run ./test/bench -berth bin/berth $$(if [[ -x $$registry ]]; then echo "-distribution $$registry"; fi)
+	$(GO) build -o bin/bench ./test/bench
+	registry=$(BERTH_TOOLS)/bin/registry; bin/bench -berth bin/berth $$(if [[ -x $$registry ]]; then echo "-distribution $$registry"; fi) \
+		-peers "$$PEER" -dir bin/bench-data -json bin/bench.json -markdown bin/bench.md $(BENCH)
 
 # up starts the registry with the basic example applied, until Ctrl-C.
 up:

@@ -1,221 +1,210 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
+	"math/rand/v2"
+	"slices"
 	"time"
-
-	"github.com/opencontainers/go-digest"
-	ocispecs "github.com/opencontainers/image-spec/specs-go"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
 )
 
-// A workload is one thing that clients do a lot.
+// A workload is one thing that clients do a lot. It is measured in rounds.
 type workload struct {
 	name, unit string
-	measure    func(ctx context.Context, s *subject, repository string) (rate float64, err error)
+	limit      limitKind
+	measure    func(ctx context.Context, s *server, repository string) (sample, error)
 }
 
-const mib = 1 << 20
+// A scale says how much work a run does.
+type scale struct {
+	rounds  int
+	round   time.Duration // of one workload on one registry
+	limit   time.Duration // of the measurement of one limit
+	bytes   float64       // MB, the most that one round moves
+	medium  int64         // bytes of a layer of middle size
+	large   int64
+	layers  int // of an image of many small layers
+	trace   traceShape
+	listing listingShape
+	memory  memoryShape
+	images  int // in the registry whose start is measured
+	starts  int
+}
 
-func workloads(scale int) []workload {
+func fullScale() scale {
+	return scale{
+		rounds: 5, round: 3 * time.Second, limit: 2 * time.Second, bytes: 768, medium: 4 * mib, large: 64 * mib, layers: 40,
+		trace:   traceShape{seed: 1, images: 64, operations: 2000, clients: 8},
+		listing: listingShape{tags: 100_000, peerTags: 2000, fill: 3 * time.Minute, pages: 60},
+		memory:  memoryShape{clients: 64, size: 100 * mib},
+		images:  1_000_000, starts: 5,
+	}
+}
+
+// quickScale is for seeing that everything works, in less than a minute.
+func quickScale() scale {
+	return scale{
+		rounds: 2, round: 400 * time.Millisecond, limit: 300 * time.Millisecond, bytes: 256, medium: 4 * mib, large: 64 * mib, layers: 40,
+		trace:   traceShape{seed: 1, images: 8, operations: 100, clients: 8},
+		listing: listingShape{tags: 1000, peerTags: 300, fill: 4 * time.Second, pages: 20},
+		memory:  memoryShape{clients: 64, size: 4 * mib},
+		images:  1000, starts: 3,
+	}
+}
+
+func (sc scale) workloads() []workload {
 	return []workload{
-		{"push-4MiB-layers", "MB/s", push(8*scale, 4, 4*mib, 4, true)},
-		{"push-64MiB-layers", "MB/s", push(2*scale, 2, 64*mib, 2, true)},
-		{"push-40x4KiB-layers", "images/s", push(12*scale, 40, 4<<10, 4, false)},
-		{"pull-4MiB-layers", "MB/s", pull(8*scale, 4, 4*mib, 4, true)},
-		{"pull-40x4KiB-layers", "images/s", pull(40*scale, 40, 4<<10, 4, false)},
-		{"manifest-get-by-tag", "requests/s", manifests(http.MethodGet, 4000*scale, 8)},
-		{"manifest-head-by-tag", "requests/s", manifests(http.MethodHead, 4000*scale, 8)},
+		{"push 4 MiB layers, 4 clients", "MB/s", bySHA256, sc.push(4, same(4, sc.medium), true)},
+		{"push 64 MiB layers, 2 clients", "MB/s", bySHA256, sc.push(2, same(2, sc.large), true)},
+		{fmt.Sprintf("push %d layers of 4 KiB, 4 clients", sc.layers), "images/s", byFsync, sc.push(4, same(sc.layers, 4*kib), false)},
+		{"pull 4 MiB layers, 4 clients", "MB/s", byBytes, sc.pull(4, same(4, sc.medium), true)},
+		{fmt.Sprintf("pull %d layers of 4 KiB, 4 clients", sc.layers), "images/s", byRequests, sc.pull(4, same(sc.layers, 4*kib), false)},
+		{"manifest HEAD by tag, 8 clients", "requests/s", byRequests, sc.manifests("HEAD", 8)},
+		{"manifest GET by tag, 8 clients", "requests/s", byRequests, sc.manifests("GET", 8)},
+		{"mixed push, pull, HEAD, 8 clients", "items/s", byRequests, sc.mixed(8)},
+		{"trace, 8 clients", "operations/s", byRequests, sc.replay()},
 	}
 }
 
-// timed runs n jobs on some clients and gives the rate of the amount done.
-func timed(ctx context.Context, n, clients int, amount float64, job func(ctx context.Context, i int) error) (float64, error) {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(clients)
-	start := time.Now()
-	for i := range n {
-		g.Go(func() error { return job(ctx, i) })
-	}
-	err := g.Wait()
-	return amount / time.Since(start).Seconds(), err
-}
-
-func push(images, layers, size, clients int, bytesPerSecond bool) func(context.Context, *subject, string) (float64, error) {
-	return func(ctx context.Context, s *subject, repository string) (float64, error) {
+// push measures images of new layers. The rate is in MB/s or in images.
+func (sc scale) push(clients int, sizes []int64, inBytes bool) func(context.Context, *server, string) (sample, error) {
+	return func(ctx context.Context, s *server, repository string) (sample, error) {
 		if err := s.prepare(ctx, repository); err != nil {
-			return 0, err
+			return sample{}, err
 		}
-		all := make([]image, images)
-		for i := range all {
-			all[i] = newImage(layers, size)
+		if _, err := s.src.image(sizes...); err != nil { // hashes what all layers have in common
+			return sample{}, err
 		}
-		amount := float64(images)
-		if bytesPerSecond {
-			amount = float64(images) * float64(layers) * float64(size) / 1e6
-		}
-		return timed(ctx, images, clients, amount, func(ctx context.Context, i int) error {
-			return s.pushImage(ctx, repository, fmt.Sprintf("v%d", i), all[i])
+		return drive(ctx, s, clients, sc.budget(inBytes), func(ctx context.Context, c *client, i int) (float64, error) {
+			img, err := s.src.image(sizes...)
+			if err != nil {
+				return 0, err
+			}
+			return amount(sizes, inBytes), c.pushImage(ctx, repository, fmt.Sprintf("v%d", i), img)
 		})
 	}
 }
 
-func pull(images, layers, size, clients int, bytesPerSecond bool) func(context.Context, *subject, string) (float64, error) {
-	return func(ctx context.Context, s *subject, repository string) (float64, error) {
-		if err := s.prepare(ctx, repository); err != nil {
-			return 0, err
+// pulled is how many images the workloads that pull pull in turn.
+const pulled = 4
+
+func (sc scale) pull(clients int, sizes []int64, inBytes bool) func(context.Context, *server, string) (sample, error) {
+	return func(ctx context.Context, s *server, repository string) (sample, error) {
+		if err := seed(ctx, s, repository, pulled, sizes); err != nil {
+			return sample{}, err
 		}
-		if err := s.pushImage(ctx, repository, "v0", newImage(layers, size)); err != nil {
-			return 0, err
-		}
-		amount := float64(images)
-		if bytesPerSecond {
-			amount = float64(images) * float64(layers) * float64(size) / 1e6
-		}
-		return timed(ctx, images, clients, amount, func(ctx context.Context, _ int) error {
-			return s.pullImage(ctx, repository, "v0")
+		b := sc.budget(inBytes)
+		b.amount = 0 // what is pulled fills no disk
+		return drive(ctx, s, clients, b, func(ctx context.Context, c *client, i int) (float64, error) {
+			return amount(sizes, inBytes), c.pullImage(ctx, repository, fmt.Sprintf("v%d", i%pulled))
 		})
 	}
 }
 
-func manifests(method string, n, clients int) func(context.Context, *subject, string) (float64, error) {
-	return func(ctx context.Context, s *subject, repository string) (float64, error) {
-		if err := s.prepare(ctx, repository); err != nil {
-			return 0, err
+func (sc scale) manifests(method string, clients int) func(context.Context, *server, string) (sample, error) {
+	return func(ctx context.Context, s *server, repository string) (sample, error) {
+		if err := seed(ctx, s, repository, 1, same(4, kib)); err != nil {
+			return sample{}, err
 		}
-		if err := s.pushImage(ctx, repository, "v0", newImage(4, 1<<10)); err != nil {
-			return 0, err
-		}
-		return timed(ctx, n, clients, float64(n), func(ctx context.Context, _ int) error {
-			_, err := s.do(ctx, method, "/v2/"+repository+"/manifests/v0", nil, "", http.StatusOK)
-			return err
+		return drive(ctx, s, clients, sc.budget(false), func(ctx context.Context, c *client, _ int) (float64, error) {
+			return 1, c.touchManifest(ctx, method, repository, "v0")
 		})
 	}
 }
 
-// An image is random, so that nothing of it is there already.
-type image struct {
-	blobs    [][]byte // config first
-	manifest []byte
+// mixed does one push, two pulls and two HEADs of every five items, in an order
+// that is the same in every run. Images have three layers of 64 KiB.
+func (sc scale) mixed(clients int) func(context.Context, *server, string) (sample, error) {
+	sizes := same(3, 64*kib)
+	return func(ctx context.Context, s *server, repository string) (sample, error) {
+		if err := seed(ctx, s, repository, pulled, sizes); err != nil {
+			return sample{}, err
+		}
+		order := rand.New(rand.NewPCG(2, 2)).Perm(1000)
+		return drive(ctx, s, clients, sc.budget(false), func(ctx context.Context, c *client, i int) (float64, error) {
+			tag := fmt.Sprintf("v%d", i%pulled)
+			switch order[i%len(order)] % 5 {
+			case 0:
+				img, err := s.src.image(sizes...)
+				if err != nil {
+					return 0, err
+				}
+				return 1, c.pushImage(ctx, repository, fmt.Sprintf("new%d", i), img)
+			case 1, 2:
+				return 1, c.pullImage(ctx, repository, tag)
+			default:
+				return 1, c.touchManifest(ctx, "HEAD", repository, tag)
+			}
+		})
+	}
 }
 
-func newImage(layers, size int) image {
-	m := ocispec.Manifest{Versioned: ocispecs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
-	var out image
-	add := func(mediaType string, b []byte) ocispec.Descriptor {
-		out.blobs = append(out.blobs, b)
-		return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
+// seed makes a repository with images v0, v1, …
+func seed(ctx context.Context, s *server, repository string, images int, sizes []int64) error {
+	if err := s.prepare(ctx, repository); err != nil {
+		return err
 	}
-	m.Config = add(ocispec.MediaTypeImageConfig, randomBytes(256))
-	for range layers {
-		m.Layers = append(m.Layers, add(ocispec.MediaTypeImageLayerGzip, randomBytes(size)))
-	}
-	out.manifest, _ = json.Marshal(m) // plain structures always encode
-	return out
+	return s.with(func(c *client) error {
+		for i := range images {
+			img, err := s.src.image(sizes...)
+			if err != nil {
+				return err
+			}
+			if err := c.pushImage(ctx, repository, fmt.Sprintf("v%d", i), img); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
-func randomBytes(n int) []byte {
-	b := make([]byte, n)
-	_, _ = rand.Read(b) // never fails (crypto/rand)
+func (sc scale) budget(inBytes bool) budget {
+	b := budget{time: sc.round}
+	if inBytes {
+		b.amount = sc.bytes
+	}
 	return b
 }
 
-// pushImage pushes as docker does: HEAD, POST, PATCH and PUT for each blob.
-func (s *subject) pushImage(ctx context.Context, repository, tag string, img image) error {
-	for _, b := range img.blobs {
-		d := digest.FromBytes(b).String()
-		if _, err := s.do(ctx, http.MethodHead, "/v2/"+repository+"/blobs/"+d, nil, "", http.StatusNotFound); err != nil {
-			return err
-		}
-		h, err := s.do(ctx, http.MethodPost, "/v2/"+repository+"/blobs/uploads/", nil, "", http.StatusAccepted)
-		if err != nil {
-			return err
-		}
-		h, err = s.do(ctx, http.MethodPatch, h.Get("Location"), b, "application/octet-stream", http.StatusAccepted)
-		if err != nil {
-			return err
-		}
-		u, err := url.Parse(h.Get("Location"))
-		if err != nil {
-			return err
-		}
-		q := u.Query()
-		q.Set("digest", d)
-		u.RawQuery = q.Encode()
-		if _, err := s.do(ctx, http.MethodPut, u.String(), nil, "", http.StatusCreated); err != nil {
-			return err
-		}
+func amount(sizes []int64, inBytes bool) float64 {
+	if !inBytes {
+		return 1
 	}
-	_, err := s.do(ctx, http.MethodPut, "/v2/"+repository+"/manifests/"+tag, img.manifest, ocispec.MediaTypeImageManifest, http.StatusCreated)
-	return err
+	total := int64(0)
+	for _, n := range sizes {
+		total += n
+	}
+	return float64(total) / 1e6
 }
 
-func (s *subject) pullImage(ctx context.Context, repository, tag string) error {
-	var m ocispec.Manifest
-	resp, err := s.send(ctx, http.MethodGet, "/v2/"+repository+"/manifests/"+tag, nil, "")
-	if err != nil {
-		return err
+// A row is a workload's samples, by subject, one for each round.
+type row struct {
+	Workload string              `json:"workload"`
+	Unit     string              `json:"unit"`
+	Limit    limitKind           `json:"limit"`
+	Samples  map[string][]sample `json:"samples"`
+}
+
+// rounds measures every workload on every server in turn. Each round begins
+// with the next server, so that none is always the one after another.
+func rounds(ctx context.Context, sc scale, servers []*server, all []workload, say func(string, ...any)) ([]row, error) {
+	rows := make([]row, len(all))
+	for i, w := range all {
+		rows[i] = row{w.name, w.unit, w.limit, map[string][]sample{}}
 	}
-	err = json.NewDecoder(resp.Body).Decode(&m)
-	if cerr := resp.Body.Close(); err != nil || cerr != nil || resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("read a manifest: %s %v %v", resp.Status, err, cerr)
-	}
-	for _, d := range append(m.Layers, m.Config) {
-		if _, err := s.do(ctx, http.MethodGet, "/v2/"+repository+"/blobs/"+d.Digest.String(), nil, "", http.StatusOK); err != nil {
-			return err
+	for round := range sc.rounds {
+		first := round % len(servers)
+		turn := slices.Concat(servers[first:], servers[:first])
+		for i, w := range all {
+			for _, s := range turn {
+				got, err := w.measure(ctx, s, fmt.Sprintf("bench/w%d-r%d", i, round))
+				if err != nil {
+					return nil, fmt.Errorf("%s on %s: %w", w.name, s.name, err)
+				}
+				say("round %d  %-36s %-14s %10.1f %s", round+1, w.name, s.name, got.Rate, w.unit)
+				rows[i].Samples[s.name] = append(rows[i].Samples[s.name], got)
+			}
 		}
 	}
-	return nil
-}
-
-// do sends a request, reads the whole answer and checks its status.
-func (s *subject) do(ctx context.Context, method, location string, body []byte, contentType string, want int) (http.Header, error) {
-	resp, err := s.send(ctx, method, location, body, contentType)
-	if err != nil {
-		return nil, err
-	}
-	_, err = io.Copy(io.Discard, resp.Body)
-	if cerr := resp.Body.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil && resp.StatusCode != want {
-		err = fmt.Errorf("%s %s answered %s, not %d", method, location, resp.Status, want)
-	}
-	return resp.Header, err
-}
-
-var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, WriteBufferSize: 256 << 10, ReadBufferSize: 256 << 10}}
-
-func (s *subject) send(ctx context.Context, method, location string, body []byte, contentType string) (*http.Response, error) {
-	u, err := url.Parse(s.endpoint)
-	if err != nil {
-		return nil, err
-	}
-	if u, err = u.Parse(location); err != nil {
-		return nil, err
-	}
-	var r io.Reader
-	if body != nil {
-		r = bytes.NewReader(body)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), r)
-	if err != nil {
-		return nil, err
-	}
-	if s.user != "" {
-		req.SetBasicAuth(s.user, s.password)
-	}
-	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
-	}
-	req.Header.Set("Accept", ocispec.MediaTypeImageManifest)
-	return client.Do(req)
+	return rows, nil
 }

@@ -63,28 +63,29 @@ var islands = []island{
 var forbidden = []struct {
 	trees, imports []string
 	why            string
+	except         []string // trees within that may all the same
 }{
 	{
 		[]string{"internal/lifecycle", "internal/manifest", "internal/access/policy", "internal/access/token", "internal/module/plan", "internal/module/desired"},
 		[]string{"os", "os/exec", "net", "net/http", "database/sql", "syscall", "log", "log/slog", "io/ioutil"},
-		"pure: the same input gives the same answer, and a preview can write nothing",
+		"pure: the same input gives the same answer, and a preview can write nothing", nil,
 	},
 	{
 		[]string{"internal/registry", "internal/upload", "internal/collect", "internal/blob", "internal/meta", "internal/ecr",
 			"internal/kms/envelope", "internal/kms/keyring", "internal/kms/local"},
 		[]string{"net/http", "net/http/httptest", "net/http/httputil"},
-		"no HTTP below the doors",
+		"no HTTP below the doors", []string{"internal/blob/s3"}, // where it is the way to the bytes
 	},
 	{
 		[]string{"internal/registry", "internal/ecrapi", "internal/ociapi", "internal/iamapi", "internal/kmsapi", "internal/console",
 			"internal/kms"},
 		[]string{"database/sql"},
-		"no SQL outside the metadata store",
+		"no SQL outside the metadata store", nil,
 	},
 	{
 		[]string{"internal/access/sigv4"},
 		[]string{"os", "os/exec", "database/sql", "syscall"},
-		"a request is judged by what it says, nothing else",
+		"a request is judged by what it says, nothing else", nil,
 	},
 }
 
@@ -164,7 +165,8 @@ func TestForbiddenImports(t *testing.T) {
 			continue
 		}
 		for _, rule := range forbidden {
-			if !slices.ContainsFunc(rule.trees, func(tree string) bool { return within(f.pkg, tree) }) {
+			covers := func(tree string) bool { return within(f.pkg, tree) }
+			if !slices.ContainsFunc(rule.trees, covers) || slices.ContainsFunc(rule.except, covers) {
 				continue
 			}
 			for _, imported := range f.imports(t) {

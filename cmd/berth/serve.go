@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"berth/internal/iam"
 	"berth/internal/server"
 )
 
@@ -25,7 +26,8 @@ func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string, crea
 	flags.StringVar(&c.Account, "account", "", "home account, 12 digits (default: what the data directory was made with, 000000000000)")
 	flags.StringVar(&c.Region, "region", "", "home region (default: what the data directory was made with, AWS_REGION or us-east-1)")
 	flags.StringVar(&c.Database, "database", "sqlite", "metadata store: sqlite, in the data directory, or a PostgreSQL URL, postgres://user@host:port/name; better given as BERTH_DATABASE when it has a password")
-	flags.StringVar(&c.Blobs, "blobs", "file", "blob store: file, in the data directory")
+	flags.StringVar(&c.Blobs, "blobs", server.FileBlobs, "blob store: file, in the data directory, or s3://bucket/prefix?endpoint=URL&region=…&path-style=true&sse=AES256|aws:kms|repository; its keys come from BERTH_S3_ACCESS_KEY_ID and BERTH_S3_SECRET_ACCESS_KEY, or as for every AWS tool")
+	flags.BoolVar(&c.NoRedirect, "no-redirect", false, "stream blobs that lie in S3 instead of sending clients there")
 	flags.StringVar(&c.RegistryHost, "registry-host", "", "host in repository URIs; %a is the account, %r the region (default: from --listen)")
 	flags.StringVar(&c.TLSCert, "tls-cert", "", "TLS certificate, PEM file")
 	flags.StringVar(&c.TLSKey, "tls-key", "", "key of the TLS certificate, PEM file")
@@ -49,6 +51,7 @@ func (f *serverFlags) open(ctx context.Context, env *environment) (*server.Serve
 		return nil, err
 	}
 	f.cfg.Data = pathIn(env, f.cfg.Data)
+	f.cfg.S3 = iam.Credentials{AccessKeyID: env.getenv("BERTH_S3_ACCESS_KEY_ID"), SecretAccessKey: env.getenv("BERTH_S3_SECRET_ACCESS_KEY")}
 	f.cfg.VaultToken = func(context.Context) (string, error) { return env.getenv("VAULT_TOKEN"), nil }
 	f.cfg.FirstRegion = env.getenv("AWS_REGION")
 	if f.cfg.FirstRegion == "" {

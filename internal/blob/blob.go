@@ -39,7 +39,7 @@ var ErrDamaged = errors.New("the stored bytes are damaged")
 // A Copy names one stored copy of some bytes.
 type Copy struct {
 	Domain  string // what may share the copy: [A-Za-z0-9][A-Za-z0-9._-]{0,127}
-	ID      string // given by the store: [a-z0-9-]{1,128}
+	ID      string // given by the store: [a-z0-9-]{1,64}
 	DataKey int64  // what sealed it; 0 when the store does not seal itself
 	Size    int64  // bytes, as they were before they were sealed
 }
@@ -65,12 +65,12 @@ type Store interface {
 	// OpenStaged reads the bytes of a stage between two rounds.
 	OpenStaged(ctx context.Context, s Stage) (io.ReadCloser, error)
 	// Commit makes the bytes of a stage durable and gives their copy. To commit
-	// a stage again gives the same copy, as long as it was not deleted.
+	// a stage again gives the same copy, as long as it was not deleted. The ID of
+	// the copy is the stage's, or the stage's with a dash and more behind it.
 	// ErrNotFound: acknowledged bytes are gone.
 	Commit(ctx context.Context, s Stage) (Copy, error)
-	// Discard removes what there is of a stage, also when it was committed; one
-	// that is not there is no error. Only the one who ended the stage for good
-	// may call it.
+	// Discard removes what there is of a stage that was not committed; one that
+	// is not there is no error, and a copy that it became stays.
 	Discard(ctx context.Context, s Stage) error
 	// Open reads a copy. It fails with ErrDamaged when the length of what is
 	// stored does not fit the copy's size.

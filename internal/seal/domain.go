@@ -13,6 +13,9 @@ type Domain struct {
 	Dual    bool   // of KMS_DSSE, which shares nothing with KMS
 }
 
+// DualSuffix ends the names of dual domains, and of no others.
+const DualSuffix = "-dsse"
+
 // Name identifies the domain in rows and paths: [0-9a-z-]{12,40}.
 func (d Domain) Name() string {
 	if d.KMSKey == "" {
@@ -21,7 +24,7 @@ func (d Domain) Name() string {
 	sum := sha256.Sum256([]byte(d.KMSKey))
 	name := d.Account + "-" + hex.EncodeToString(sum[:8])
 	if d.Dual {
-		name += "-dsse"
+		name += DualSuffix
 	}
 	return name
 }

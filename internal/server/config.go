@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"berth/internal/access"
 	"berth/internal/blob/file"
 	"berth/internal/iam"
@@ -18,14 +20,16 @@ import (
 
 // Config is what an operator decides. See docs/design.md, section 2.2.
 type Config struct {
-	Listen       string // host:port; port 0 picks one
-	Data         string // data directory
-	Account      string // home account, 12 digits; empty: that of the data directory
-	Region       string // home region; empty: that of the data directory
-	FirstRegion  string // home region of a new data directory when Region is empty; empty: us-east-1
-	Database     string // "sqlite": in the data directory; or a PostgreSQL URL, which may hold a password
-	Blobs        string // "file": in the data directory
-	RegistryHost string // host in URIs; %a account, %r region; empty: from Listen
+	Listen       string          // host:port; port 0 picks one
+	Data         string          // data directory
+	Account      string          // home account, 12 digits; empty: that of the data directory
+	Region       string          // home region; empty: that of the data directory
+	FirstRegion  string          // home region of a new data directory when Region is empty; empty: us-east-1
+	Database     string          // "sqlite": in the data directory; or a PostgreSQL URL, which may hold a password
+	Blobs        string          // "file": in the data directory; or the URL of an S3 bucket
+	S3           iam.Credentials // of the bucket; empty: the standard chain of the AWS SDKs
+	NoRedirect   bool            // stream blobs that lie in S3 instead of sending clients there
+	RegistryHost string          // host in URIs; %a account, %r region; empty: from Listen
 	TLSCert      string
 	TLSKey       string
 	Insecure     bool // allow plain HTTP beyond loopback
@@ -41,6 +45,8 @@ type Config struct {
 	// FileSystem is that of the blob store; nil is the machine's. Tests put one
 	// in its place that fails.
 	FileSystem file.FS
+	// S3Client, when not nil, sends the requests to S3, for tests too.
+	S3Client aws.HTTPClient
 	// WrapDatabase, when not nil, puts something around the database engine, for
 	// tests too.
 	WrapDatabase func(meta.Backend) meta.Backend
@@ -81,8 +87,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("region %q is not the name of a region such as us-east-1", c.Region)
 	case !knownDatabase(c.Database):
 		return errDatabase
-	case c.Blobs != "file":
-		return fmt.Errorf("blob store %q is not supported by this version: use file", c.Blobs)
+	case c.Blobs != FileBlobs && !isS3(c.Blobs):
+		return fmt.Errorf("blob store %q is neither file nor the URL of a bucket such as s3://bucket/prefix: see --blobs", c.Blobs)
 	case c.RegistryHost != "" && !hostTemplate.MatchString(c.RegistryHost):
 		return fmt.Errorf("registry host %q is not of the form host or host:port, without a scheme or path; %%a and %%r stand for account and region", c.RegistryHost)
 	case (c.TLSCert == "") != (c.TLSKey == ""):

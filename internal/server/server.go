@@ -101,7 +101,8 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 	}
 	s.registry = registry.New(registry.Options{
 		DB: s.storage.DB, Blobs: s.storage.Blobs, Seal: s.storage.Ring, KMS: s.storage.keys, Cursors: tokens,
-		Log: s.log, Now: time.Now, Host: s.names.hostOf,
+		Redirect: !s.cfg.NoRedirect,
+		Log:      s.log, Now: time.Now, Host: s.names.hostOf,
 	})
 	gc := s.cfg.GC.withDefaults()
 	s.garbage = collect.New(collect.Options{

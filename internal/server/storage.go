@@ -3,10 +3,12 @@ package server
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"berth/internal/blob"
 	"berth/internal/blob/file"
+	"berth/internal/blob/s3"
 	"berth/internal/kms"
 	"berth/internal/kms/keyring"
 	"berth/internal/kms/local"
@@ -50,7 +52,7 @@ func OpenStorage(ctx context.Context, cfg Config) (_ *Storage, err error) {
 	}
 	s.openKMS(cfg, place)
 	s.Ring = seal.New(s.DB, s.master, s.keys, time.Now)
-	if s.Blobs, err = openBlobs(cfg, s.Ring); err != nil {
+	if s.Blobs, err = s.openBlobs(ctx, cfg); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -64,11 +66,67 @@ func (s *Storage) Close() error {
 	return s.DB.Close()
 }
 
+// FileBlobs is the setting of --blobs that keeps bytes in the data directory.
+const FileBlobs = "file"
+
+// isS3 reports whether a blob store setting names a bucket.
+func isS3(setting string) bool { return strings.HasPrefix(setting, "s3://") }
+
 // openBlobs opens the blob store that the configuration names.
-func openBlobs(cfg Config, keys file.Keys) (blob.Store, error) {
-	fsys := cfg.FileSystem
-	if fsys == nil {
-		fsys = file.System{}
+func (s *Storage) openBlobs(ctx context.Context, cfg Config) (blob.Store, error) {
+	if !isS3(cfg.Blobs) {
+		fsys := cfg.FileSystem
+		if fsys == nil {
+			fsys = file.System{}
+		}
+		return file.Open(fsys, cfg.Data, s.Ring)
 	}
-	return file.Open(fsys, cfg.Data, keys)
+	bucket, byRepository := cutRepositorySSE(cfg.Blobs)
+	opt, err := s3.ParseURL(bucket)
+	if err != nil {
+		return nil, err
+	}
+	opt.AccessKeyID, opt.SecretAccessKey, opt.HTTPClient = cfg.S3.AccessKeyID, cfg.S3.SecretAccessKey, cfg.S3Client
+	if byRepository {
+		opt.Encryption = s.sse
+	}
+	return s3.Open(ctx, opt)
+}
+
+// cutRepositorySSE takes sse=repository out of a bucket's URL: each object is
+// then encrypted as its repository says, under the same KMS key.
+func cutRepositorySSE(raw string) (string, bool) {
+	base, query, _ := strings.Cut(raw, "?")
+	var rest []string
+	found := false
+	for parameter := range strings.SplitSeq(query, "&") {
+		if parameter == "sse=repository" {
+			found = true
+		} else if parameter != "" {
+			rest = append(rest, parameter)
+		}
+	}
+	if len(rest) > 0 {
+		base += "?" + strings.Join(rest, "&")
+	}
+	return base, found
+}
+
+// sse is the encryption of S3 that is like that of a domain.
+func (s *Storage) sse(ctx context.Context, domain string) (mode, keyID string, err error) {
+	var key meta.DataKey
+	err = s.DB.Read(ctx, func(tx *meta.Tx) (err error) {
+		key, err = tx.CurrentDataKey(domain)
+		return err
+	})
+	switch {
+	case err != nil:
+		return "", "", err
+	case key.KMSKey == "":
+		return "AES256", "", nil
+	case strings.HasSuffix(domain, seal.DualSuffix):
+		return "aws:kms:dsse", key.KMSKey, nil
+	default:
+		return "aws:kms", key.KMSKey, nil
+	}
 }

@@ -128,3 +128,6 @@ func (s *S3Server) Stop(t testing.TB) {
 	<-s.ended
 	s.cmd = nil
 }
+
+// Dir is where the server keeps the bucket's objects, as files below it of the names of their keys.
+func (s *S3Server) Dir() string { return filepath.Join(s.root, s.Bucket) }

@@ -92,11 +92,11 @@ func (s *Store) dir(domain, id string) (string, error) {
 }
 
 func (s *Store) path(domain, id string) (string, error) {
-	m := copyPattern.FindStringSubmatch(id)
-	if m == nil {
-		return "", fmt.Errorf("copy id %q is not one of this store", id)
+	stage := id
+	if m := copyPattern.FindStringSubmatch(id); m != nil {
+		stage = m[1]
 	}
-	dir, err := s.dir(domain, m[1])
+	dir, err := s.dir(domain, stage) // an id of another form names nothing, safely
 	return filepath.Join(dir, id), err
 }
 

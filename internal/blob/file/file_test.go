@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"berth/internal/blob"
+	"berth/internal/blob/blobtest"
 	"berth/internal/blob/file"
 )
 
@@ -32,6 +33,13 @@ func put(t testing.TB, s *file.Store, id string, b []byte) blob.Copy {
 		t.Fatal(err)
 	}
 	return c
+}
+
+func TestSuite(t *testing.T) {
+	blobtest.Run(t, blobtest.Backend{InState: 64 << 10, Fresh: func(t *testing.T) func(t *testing.T) blob.Store {
+		dir := t.TempDir()
+		return func(t *testing.T) blob.Store { return open(t, dir) }
+	}})
 }
 
 func TestOpenNeedsItsDirectory(t *testing.T) {

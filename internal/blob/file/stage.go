@@ -40,6 +40,9 @@ func (s *Store) Append(ctx context.Context, stage blob.Stage) (blob.Staged, erro
 		return nil, err
 	}
 	w := &staged{store: s, stage: stage, size: stage.Size}
+	if stage.State == nil && stage.Size > 0 {
+		return nil, fmt.Errorf("stage %s has bytes and no state: %w", stage.ID, blob.ErrNotFound)
+	}
 	if stage.State == nil {
 		if w.st.dataKey, err = s.keys.Sealing(ctx, stage.Domain); err != nil {
 			return nil, err
@@ -361,8 +364,6 @@ func (w *staged) openLast(ctx context.Context, dir string) error {
 	return err
 }
 
-func (s *Store) final(part string) string { return part[:len(part)-len(partSuffix)] }
-
 // Discard implements [blob.Store].
 func (s *Store) Discard(_ context.Context, stage blob.Stage) error {
 	dir, err := s.dir(stage.Domain, stage.ID)
@@ -377,5 +378,5 @@ func (s *Store) Discard(_ context.Context, stage blob.Stage) error {
 		return err
 	}
 	p := s.part(dir, stage.ID, st.writing)
-	return errors.Join(s.removeIfThere(p), s.removeIfThere(s.final(p)))
+	return s.removeIfThere(p)
 }

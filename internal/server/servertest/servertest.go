@@ -49,7 +49,8 @@ func StartIn(t testing.TB, data string) *Server {
 // data directory is a fresh one and the region is [Region].
 func StartWith(t testing.TB, cfg server.Config) *Server {
 	t.Helper()
-	cfg.Listen, cfg.Blobs = "127.0.0.1:0", "file"
+	cfg.Listen = "127.0.0.1:0"
+	cfg.Blobs = cmp.Or(cfg.Blobs, server.FileBlobs)
 	cfg.Database = cmp.Or(cfg.Database, "sqlite")
 	cfg.Data = cmp.Or(cfg.Data, t.TempDir())
 	cfg.Region = cmp.Or(cfg.Region, Region)

@@ -45,6 +45,10 @@ func newClient(ctx context.Context, o Options) (*s3.Client, error) {
 	if attempts == 0 {
 		attempts = defaultAttempts
 	}
+	backoff := o.backoff
+	if backoff == 0 {
+		backoff = maxBackoff
+	}
 	return s3.NewFromConfig(loaded, func(c *s3.Options) {
 		if c.Region == "" {
 			c.Region = defaultRegion
@@ -60,7 +64,7 @@ func newClient(ctx context.Context, o Options) (*s3.Client, error) {
 			})
 		}
 		c.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
-			r.MaxAttempts, r.MaxBackoff = attempts, maxBackoff
+			r.MaxAttempts, r.MaxBackoff = attempts, backoff
 		})
 		// The store gives a CRC-32C with every write. The SDK's own would come as a trailer of an encoding that
 		// servers other than Amazon's often cannot read.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
@@ -36,6 +37,8 @@ type Options struct {
 	Attempts   int            // for each request, the first one included; 0: 3
 	HTTPClient aws.HTTPClient // what sends requests; nil: a client of the store's own
 	Log        *slog.Logger   // hears of garbage that could not be removed; nil: nobody does
+
+	backoff time.Duration // the most between two attempts; 0: maxBackoff. For tests
 }
 
 // sseModes are the values of the header x-amz-server-side-encryption that S3 documents for general purpose buckets.

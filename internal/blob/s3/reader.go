@@ -165,7 +165,7 @@ func (r *reader) read(p []byte) (int, error) {
 		err = r.finish(err)
 	}
 	if err != nil && (n == 0 || !errors.Is(err, io.EOF)) {
-		if !errors.Is(err, blob.ErrDamaged) {
+		if !errors.Is(err, blob.ErrDamaged) && r.ctx.Err() == nil {
 			err = fmt.Errorf("%w: %w: %w", blob.ErrUnavailable, errShort, err)
 		}
 		return 0, err

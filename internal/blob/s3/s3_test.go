@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"testing"
+	"time"
 
 	"berth/internal/blob"
 	"berth/internal/blob/blobtest"
@@ -26,7 +27,7 @@ func open(t testing.TB, server *testkit.S3Server, prefix string, through http.Ro
 	t.Helper()
 	o := Options{
 		Bucket: server.Bucket, Prefix: prefix, Endpoint: server.Endpoint, Region: testkit.S3Region, PathStyle: true,
-		AccessKeyID: server.AccessKey, SecretAccessKey: server.SecretKey,
+		AccessKeyID: server.AccessKey, SecretAccessKey: server.SecretKey, backoff: 20 * time.Millisecond,
 	}
 	if through != nil {
 		o.HTTPClient = &http.Client{Transport: through}

@@ -14,8 +14,8 @@
 //     length alone proves nothing. Where a mark cannot decide, Commit says ErrNotFound rather than guess.
 //   - Every write carries a CRC-32C, so that S3 refuses what arrives broken, and reads that are shorter than they
 //     should be are errors.
-//   - A stage open for writing takes memory for the part that it fills and for one on its way, never more; the bytes
-//     of slow clients are held in steps of 256 KiB.
+//   - A stage open for writing takes memory for what it has of the next part, in steps of 256 KiB, and for one part on
+//     its way, never more. Buffers beyond 1 MiB take turns, as long as the turns come quickly.
 //
 // # What the owner must know
 //

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -42,6 +43,8 @@ type staged struct {
 	begun state
 	cur   state   // grows as parts arrive
 	buf   *buffer // what is in no part yet: the old tail, then new bytes
+	asked bool    // for a slot for buf
+	slot  bool    // one was given
 	wrote bool
 	err   error // of this round; nothing more is written after one
 
@@ -205,10 +208,37 @@ func (w *staged) Write(p []byte) (int, error) {
 				return written, w.err
 			}
 		}
-		n := w.buf.write(p, w.s.partSize(w.next()))
+		limit := w.s.partSize(w.next())
+		if !w.asked && w.buf.size >= slotFrom {
+			w.reserve()
+		} else if !w.asked {
+			limit = slotFrom
+		}
+		n := w.buf.write(p, limit)
 		written, p, w.wrote = written+n, p[n:], true
 	}
 	return written, nil
+}
+
+// reserve waits a while for a slot, and goes on without one.
+func (w *staged) reserve() {
+	w.asked = true
+	patience := time.NewTimer(slotWait)
+	defer patience.Stop()
+	select {
+	case w.s.slots <- struct{}{}:
+		w.slot = true
+	case <-patience.C:
+	case <-w.ctx.Done():
+	}
+}
+
+// release gives the slot back.
+func (w *staged) release() {
+	if w.slot {
+		<-w.s.slots
+	}
+	w.asked, w.slot = false, false
 }
 
 // next is the number of the part that the buffer will be, once the one on its way has arrived.
@@ -220,8 +250,7 @@ func (w *staged) next() int {
 	return n
 }
 
-// flush sends the buffer as a part, after the one on its way has arrived. It goes in the background when there is
-// memory for a second one.
+// flush sends the buffer on its way as a part, after the one before it has arrived.
 func (w *staged) flush() error {
 	if err := w.arrive(); err != nil {
 		return err
@@ -236,25 +265,18 @@ func (w *staged) flush() error {
 	}
 	key := w.s.copyKey(w.stage.Domain, w.stage.ID)
 	to, n, full := w.cur.upload, w.next(), w.buf
-	send := func() sent {
+	held, way := w.slot, make(chan sent, 1)
+	w.way, w.buf, w.asked, w.slot = way, &buffer{pool: &w.s.pool}, false, false
+	go func() {
 		p, err := w.s.sendPart(w.ctx, key, to, n, full)
 		size := full.size
 		full.free()
-		return sent{p, size, err}
-	}
-	select {
-	case w.s.overlap <- struct{}{}:
-		way := make(chan sent, 1)
-		w.way, w.buf = way, &buffer{pool: &w.s.pool}
-		go func() {
-			result := send()
-			<-w.s.overlap
-			way <- result
-		}()
-		return nil
-	default:
-		return w.note(send())
-	}
+		if held {
+			<-w.s.slots
+		}
+		way <- sent{p, size, err}
+	}()
+	return nil
 }
 
 // arrive waits for the part on its way.
@@ -264,15 +286,11 @@ func (w *staged) arrive() error {
 	}
 	result := <-w.way
 	w.way = nil
-	return w.note(result)
-}
-
-func (w *staged) note(r sent) error {
-	if r.err == nil {
-		w.cur.upload.parts = append(w.cur.upload.parts, r.part)
-		w.cur.upload.size += r.size
+	if result.err == nil {
+		w.cur.upload.parts = append(w.cur.upload.parts, result.part)
+		w.cur.upload.size += result.size
 	}
-	return r.err
+	return result.err
 }
 
 // Close implements [blob.Staged].
@@ -281,7 +299,10 @@ func (w *staged) Close() (blob.Stage, error) {
 		return w.stage, fmt.Errorf("close the stage of blob %s twice", w.stage.ID)
 	}
 	w.closed = true
-	defer func() { w.buf.free() }()
+	defer func() {
+		w.buf.free()
+		w.release()
+	}()
 	if err := w.arrive(); err != nil && w.err == nil {
 		w.err = fail(w.ctx, err, "write part %d of blob %s", w.next(), w.stage.ID)
 	}

@@ -39,7 +39,7 @@ type Store struct {
 	options Options
 	log     *slog.Logger
 	pool    pool
-	overlap chan struct{} // a token for each part that is on its way while its stage fills the next one
+	slots   chan struct{} // one for each buffer of more than slotFrom bytes, filling or on its way
 
 	partSize func(n int) int64 // of part n, from 1
 }
@@ -51,8 +51,13 @@ var (
 	_ blob.Redirector = (*Store)(nil)
 )
 
-// maxOverlap bounds the memory of parts on their way beyond the one that every open stage may fill.
-const maxOverlap = 16
+// Large buffers wait for one of maxSlots, so that many uploads at once take little more memory than a few: they share
+// one way to S3 in any case. The wait is bounded, since clients that send slowly must not keep others out.
+const (
+	maxSlots = 16
+	slotFrom = 1 << 20
+	slotWait = 2 * time.Second
+)
 
 // Open makes a store and checks that its bucket can be reached.
 func Open(ctx context.Context, o Options) (*Store, error) {
@@ -65,7 +70,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		client: client, presign: s3.NewPresignClient(client), options: o, log: o.Log,
-		overlap: make(chan struct{}, maxOverlap), partSize: partSize,
+		slots: make(chan struct{}, maxSlots), partSize: partSize,
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

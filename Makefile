@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: test lint bench up fuzz tools cover vulncheck changelog
+.PHONY: test lint bench up fuzz crash soak tools cover vulncheck changelog
 
 GO ?= go
 # The linters' versions live in a module of their own, so that they are no dependency of ours.
@@ -55,6 +55,17 @@ up:
 # fuzz runs every fuzz target for FUZZTIME.
 fuzz:
 	FUZZTIME=$(FUZZTIME) test/tools/fuzz.sh
+
+# crash kills the server N times, at its steps and at random, and checks what it had acknowledged. CRASH_SEED=… repeats
+# the random ones of an earlier run.
+N ?= 2000
+crash:
+	CRASH_KILLS=$(N) $(GO) test $(RACE) -count=1 -timeout 24h -v ./test/crash
+
+# soak pushes, pulls, moves, deletes and collects for the time T, and looks for anything that gets lost.
+T ?= 30m
+soak:
+	SOAK_TIME=$(T) $(GO) test $(RACE) -count=1 -timeout 24h -v ./test/soak
 
 # tools installs the real clients that the tests drive. The first run takes some minutes, later ones none.
 tools:

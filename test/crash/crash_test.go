@@ -131,7 +131,7 @@ func (c *chain) collect(at kill) map[string]int {
 	c.must(err, "collect")
 	c.t.Cleanup(func() { _ = p.cmd.Process.Kill() })
 	if at.N > 0 {
-		if p.isDead(10 * time.Second) {
+		if p.isDead(3 * time.Second) {
 			c.killed(p, 0)
 		} else {
 			c.missed++
@@ -159,12 +159,19 @@ func (c *chain) collect(at kill) map[string]int {
 // finish checks the last kill, collects, and compares the store with the rows.
 func (c *chain) finish() {
 	c.t.Helper()
-	c.must(c.start("the last kill").kill(), "end")
+	p := c.start("the last kill")
+	for _, cl := range c.clients {
+		c.must(ready(c.t, c.ctx, cl), "get ready") // so that something must stay
+	}
+	c.must(p.kill(), "end")
 	c.collect(kill{})
-	p := c.start("the last collection")
+	p = c.start("the last collection")
 	a, err := look(c.ctx, c.data, true)
 	c.must(err, "look at the stores")
 	c.must(p.kill(), "end")
+	if want := 4 * len(c.clients); a.copies < want {
+		c.t.Errorf("%d copies are left, the clients' images have at least %d blobs", a.copies, want)
+	}
 	if files := countFiles(c.t, c.data); files != a.copies+len(a.stray) {
 		c.t.Errorf("the blob store holds %d files, %d copies have rows and %d were left by kills", files, a.copies, len(a.stray))
 	}

@@ -56,8 +56,16 @@ func openBench(t testing.TB, dir string) *bench {
 			t.Error(err)
 		}
 	})
-	ring, keys := sealtest.New(t, b.db, dir, b.clock)
-	blobs, err := file.Open(file.System{}, dir, ring)
+	b.Registry = b.over(b.db)
+	return b
+}
+
+// over makes a registry on a database with the bench's blobs.
+func (b *bench) over(db *meta.DB) *registry.Registry {
+	t := b.t
+	t.Helper()
+	ring, keys := sealtest.New(t, db, b.dir, b.clock)
+	blobs, err := file.Open(file.System{}, b.dir, ring)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,11 +74,10 @@ func openBench(t testing.TB, dir string) *bench {
 		t.Fatal(err)
 	}
 	b.blobs, b.keys = blobs, keys
-	b.Registry = registry.New(registry.Options{
-		DB: b.db, Blobs: blobs, Seal: ring, KMS: keys, Cursors: tokens, Log: slog.New(slog.DiscardHandler), Now: b.clock,
+	return registry.New(registry.Options{
+		DB: db, Blobs: blobs, Seal: ring, KMS: keys, Cursors: tokens, Log: slog.New(slog.DiscardHandler), Now: b.clock,
 		Host: func(meta.Scope) string { return "registry.test" },
 	})
-	return b
 }
 
 func (b *bench) clock() time.Time {

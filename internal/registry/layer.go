@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -19,9 +20,17 @@ import (
 // PartSize is the part size that InitiateLayerUpload suggests, in bytes.
 const PartSize = 10 << 20
 
-// leaseRenewal is how old a lease may be before a probe renews it: probes are
-// frequent and a lease lasts much longer, so most of them write nothing.
-const leaseRenewal = 10 * time.Minute
+// maxLeaseRenewal is how old a lease may be before a probe renews it: probes
+// are frequent and a lease lasts much longer, so most of them write nothing. Of
+// a short lease it is an eighth, so that a probe promises nearly all of it.
+const maxLeaseRenewal = 10 * time.Minute
+
+func leaseRenewal(lease time.Duration) time.Duration {
+	if lease <= 0 {
+		return maxLeaseRenewal
+	}
+	return min(maxLeaseRenewal, lease/8)
+}
 
 // A BlobInfo says what is known of a blob in a repository.
 type BlobInfo struct {
@@ -178,7 +187,7 @@ func uploadError(err error, repo meta.Repository, id string) error {
 // One whose bytes are lost or damaged in length counts as missing, so that
 // clients push it again, which repairs it.
 func (r *Registry) CheckLayers(ctx context.Context, s meta.Scope, name string, digests []digest.Digest) (found []BlobInfo, missing []digest.Digest, err error) {
-	var stale []string
+	var stale, gone []string
 	var repo meta.Repository
 	var stored []meta.Blob // of found, one by one
 	now := r.now()
@@ -197,7 +206,7 @@ func (r *Registry) CheckLayers(ctx context.Context, s meta.Scope, name string, d
 			if err != nil && !errors.Is(err, meta.ErrNotFound) {
 				return err
 			}
-			if now.Sub(m.LeasedAt) > leaseRenewal {
+			if now.Sub(m.LeasedAt) > r.renewal {
 				stale = append(stale, m.Digest)
 			}
 			found, stored = append(found, BlobInfo{Digest: d, Size: m.Size, MediaType: mediaType}), append(stored, m.Blob)
@@ -205,14 +214,7 @@ func (r *Registry) CheckLayers(ctx context.Context, s meta.Scope, name string, d
 		return nil
 	})
 	if err == nil && len(stale) > 0 {
-		err = r.db.Update(ctx, func(tx *meta.Tx) error {
-			for _, d := range stale {
-				if err := tx.RenewLease(repo.ID, d, now); err != nil {
-					return err // gone since: the answer would not hold
-				}
-			}
-			return nil
-		})
+		gone, err = r.renewLeases(ctx, repo.ID, stale, now)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -220,6 +222,10 @@ func (r *Registry) CheckLayers(ctx context.Context, s meta.Scope, name string, d
 	// Looked at after the lease, which keeps the bytes that are there now.
 	whole := found[:0]
 	for i, b := range found {
+		if slices.Contains(gone, b.Digest.String()) {
+			missing = append(missing, b.Digest)
+			continue
+		}
 		if err := r.checkStored(ctx, repo, stored[i]); err != nil {
 			if !errors.Is(err, blob.ErrDamaged) && !errors.Is(err, blob.ErrNotFound) {
 				return nil, nil, err // not known to be lost
@@ -230,6 +236,24 @@ func (r *Registry) CheckLayers(ctx context.Context, s meta.Scope, name string, d
 		whole = append(whole, b)
 	}
 	return whole, missing, nil
+}
+
+// renewLeases gives the blobs that were collected, or whose repository was
+// deleted, since they were seen: they are missing, which is no fault.
+func (r *Registry) renewLeases(ctx context.Context, repositoryID int64, digests []string, now time.Time) (gone []string, err error) {
+	err = r.db.Update(ctx, func(tx *meta.Tx) error {
+		gone = nil
+		for _, d := range digests {
+			err := tx.RenewLease(repositoryID, d, now)
+			if errors.Is(err, meta.ErrNotFound) {
+				gone = append(gone, d)
+			} else if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return gone, err
 }
 
 // checkStored finds a blob whose bytes are not there, or not as many as its row says.
@@ -278,7 +302,7 @@ func (r *Registry) ProbeBlob(ctx context.Context, s meta.Scope, name string, d d
 	if err != nil {
 		return BlobInfo{}, err
 	}
-	if now := r.now(); now.Sub(m.LeasedAt) > leaseRenewal {
+	if now := r.now(); now.Sub(m.LeasedAt) > r.renewal {
 		err := r.db.Update(ctx, func(tx *meta.Tx) error { return tx.RenewLease(repo.ID, m.Digest, now) })
 		if errors.Is(err, meta.ErrNotFound) { // gone since: the answer would not hold
 			return BlobInfo{}, layerNotFound(s, name, d)

@@ -21,7 +21,8 @@ type CursorSealer interface {
 	OpenCursor(purpose, s string) ([]byte, error)
 }
 
-// Options are what a registry is made of. All fields but Redirect are required.
+// Options are what a registry is made of. All fields but Redirect and Lease are
+// required.
 type Options struct {
 	DB      *meta.DB
 	Blobs   blob.Store
@@ -30,6 +31,9 @@ type Options struct {
 	Cursors CursorSealer
 	Log     *slog.Logger
 	Now     func() time.Time
+	// Lease is how long garbage collection spares a blob that was probed; zero
+	// means hours.
+	Lease time.Duration
 	// Redirect lets clients fetch blobs from the place where they are kept, if
 	// the blob store can do that.
 	Redirect bool
@@ -47,6 +51,7 @@ type Registry struct {
 	seal    Sealer
 	kms     kms.Provider
 	cursors CursorSealer
+	renewal time.Duration   // age of a lease from which on a probe renews it
 	direct  blob.Redirector // nil: blobs are streamed
 	log     *slog.Logger
 	now     func() time.Time
@@ -58,6 +63,7 @@ func New(o Options) *Registry {
 	r := &Registry{
 		db: o.DB, blobs: o.Blobs, uploads: upload.New(o.DB, o.Blobs, o.Seal, o.Now), pulls: newPullLog(),
 		seal: o.Seal, kms: o.KMS, cursors: o.Cursors, log: o.Log, now: o.Now, host: o.Host,
+		renewal: leaseRenewal(o.Lease),
 	}
 	if o.Redirect {
 		r.direct, _ = o.Blobs.(blob.Redirector)

@@ -99,12 +99,11 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 	if s.root, err = users.EnsureRoot(ctx, s.names.home.Account, s.cfg.Root); err != nil {
 		return nil, err
 	}
+	gc := s.cfg.GC.withDefaults()
 	s.registry = registry.New(registry.Options{
 		DB: s.storage.DB, Blobs: s.storage.Blobs, Seal: s.storage.Ring, KMS: s.storage.keys, Cursors: tokens,
-		Redirect: !s.cfg.NoRedirect,
-		Log:      s.log, Now: time.Now, Host: s.names.hostOf,
+		Lease: gc.Lease, Redirect: !s.cfg.NoRedirect, Log: s.log, Now: time.Now, Host: s.names.hostOf,
 	})
-	gc := s.cfg.GC.withDefaults()
 	s.garbage = collect.New(collect.Options{
 		DB: s.storage.DB, Blobs: s.storage.Blobs, Log: s.log, Now: time.Now, Lease: gc.Lease, Grace: gc.Grace,
 	})

@@ -61,16 +61,22 @@ func (c content) owners() map[string]string {
 	return found
 }
 
+// describe lists the repositories.
+func describe(t testing.TB, s *servertest.Server) []types.Repository {
+	t.Helper()
+	out, err := s.ECR().DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{MaxResults: aws.Int32(1000)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Repositories
+}
+
 // read asks AWS's own client.
 func read(t testing.TB, s *servertest.Server) content {
 	t.Helper()
 	ctx, client := t.Context(), s.ECR()
 	got := content{Repositories: map[string]repository{}, Rules: map[string]cacheRule{}}
-	repositories, err := client.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{MaxResults: aws.Int32(1000)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range repositories.Repositories {
+	for _, r := range describe(t, s) {
 		tags, err := client.ListTagsForResource(ctx, &ecr.ListTagsForResourceInput{ResourceArn: r.RepositoryArn})
 		if err != nil {
 			t.Fatal(err)

@@ -16,6 +16,7 @@ func TestTerraform(t *testing.T) {
 		{"empty", testEmpty},
 		{"non-empty", testNonEmpty},
 		{"encryption", testEncryption},
+		{"key", testKey},
 		{"errors", testErrors},
 		{"interrupted", testInterrupted},
 		{"owners", testOwners},

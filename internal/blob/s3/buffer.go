@@ -6,15 +6,20 @@ import (
 	"hash/crc32"
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
 // chunkSize is in what steps a buffer grows.
 const chunkSize = 256 << 10
 
 // A pool lends chunks to buffers.
-type pool struct{ chunks sync.Pool }
+type pool struct {
+	chunks sync.Pool
+	lent   atomic.Int64 // chunks that buffers hold
+}
 
 func (p *pool) get() *[chunkSize]byte {
+	p.lent.Add(1)
 	if c, ok := p.chunks.Get().(*[chunkSize]byte); ok {
 		return c
 	}
@@ -87,6 +92,7 @@ func (b *buffer) free() {
 	for _, c := range b.chunks {
 		b.pool.chunks.Put(c)
 	}
+	b.pool.lent.Add(-int64(len(b.chunks)))
 	b.chunks, b.size = nil, 0
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -51,11 +52,8 @@ func (s *Store) commit(ctx context.Context, st blob.Stage, cur state) error {
 			// Somebody else commits the same stage and has just sent the last part again: its tag may be another.
 			err = s.complete(ctx, st, cur)
 		}
-		if codeOf(err) == "InvalidPart" {
-			return fmt.Errorf("%w: another round's parts are in their place: %w", blob.ErrNotFound, err)
-		}
-		if isMissing(err) {
-			return s.completed(ctx, st, cur)
+		if isMissing(err) || codeOf(err) == "InvalidPart" { // gone, going, or written over by another round
+			return s.awaitCompleted(ctx, st, cur)
 		}
 		return err
 	case cur.tail.final:
@@ -130,6 +128,22 @@ func (s *Store) complete(ctx context.Context, st blob.Stage, cur state) error {
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: done},
 	})
 	return err
+}
+
+// awaitCompleted is completed with some patience: when somebody else commits the same stage the upload can be gone a
+// moment before the object is there (versitygw does so).
+func (s *Store) awaitCompleted(ctx context.Context, st blob.Stage, cur state) error {
+	for pause := 50 * time.Millisecond; ; pause *= 2 {
+		err := s.completed(ctx, st, cur)
+		if !isMissing(err) || pause > time.Second {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // completed tells whether the object that the upload would make is there: one with its mark, of the right size, made

@@ -101,6 +101,9 @@ func TestErrorsHaveTheirKind(t *testing.T) {
 	if got := blobtest.Read(t, s, c); !bytes.Equal(got, body[:1000]) {
 		t.Error("a copy was lost")
 	}
+	if left := s.pool.lent.Load(); left != 0 {
+		t.Errorf("%d chunks were not given back", left)
+	}
 }
 
 // TestLostAnswers: S3 does what it is told and the answer is lost. The next attempt finds the work done.

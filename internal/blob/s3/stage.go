@@ -223,7 +223,7 @@ func (w *staged) Write(p []byte) (int, error) {
 // reserve waits a while for a slot, and goes on without one.
 func (w *staged) reserve() {
 	w.asked = true
-	patience := time.NewTimer(slotWait)
+	patience := time.NewTimer(w.s.slotWait)
 	defer patience.Stop()
 	select {
 	case w.s.slots <- struct{}{}:

@@ -41,6 +41,7 @@ type Store struct {
 	pool    pool
 	slots   chan struct{} // one for each buffer of more than slotFrom bytes, filling or on its way
 
+	slotWait time.Duration     // for a slot
 	partSize func(n int) int64 // of part n, from 1
 }
 
@@ -70,7 +71,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		client: client, presign: s3.NewPresignClient(client), options: o, log: o.Log,
-		slots: make(chan struct{}, maxSlots), partSize: partSize,
+		slots: make(chan struct{}, maxSlots), slotWait: slotWait, partSize: partSize,
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

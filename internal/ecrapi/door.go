@@ -214,7 +214,7 @@ func exception(err error) *ecr.Exception {
 		return ecr.NewException(ecr.CodeAccessDenied, denied.Error())
 	case errors.As(err, &body):
 		return &ecr.Exception{Type: "RequestTimeoutException", Message: "The request body did not arrive.", Status: http.StatusRequestTimeout}
-	case errors.Is(err, blob.ErrNoSpace):
+	case errors.Is(err, blob.ErrNoSpace), errors.Is(err, meta.ErrNoSpace):
 		return &ecr.Exception{Type: ecr.CodeServer, Message: "The registry has no space left.", Status: http.StatusInsufficientStorage}
 	case errors.Is(err, meta.ErrText):
 		return ecr.NewException(ecr.CodeInvalidParameter, "A text of the request has a NUL character.")

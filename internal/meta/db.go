@@ -26,6 +26,9 @@ var ErrUnavailable = errors.New("the metadata store is unavailable")
 // has a NUL character in it, which not every database takes.
 var ErrText = errors.New("text is not UTF-8 or has a NUL character")
 
+// ErrNoSpace says that the store is full. Nothing of the update was kept.
+var ErrNoSpace = errors.New("no space left in the metadata store")
+
 // A Backend is one database engine: it runs functions inside transactions.
 type Backend interface {
 	// View runs fn, once at most, in a read-only transaction on one consistent

@@ -66,7 +66,7 @@ func wire(err error) *wireError {
 		return &wireError{http.StatusRequestEntityTooLarge, "SIZE_INVALID", "The request body is larger than the limit of " + strconv.FormatInt(large.Limit, 10) + " bytes"}
 	case errors.As(err, &client):
 		return &wireError{http.StatusRequestTimeout, "BLOB_UPLOAD_INVALID", "The request body did not arrive whole; the upload can be continued where it stopped"}
-	case errors.Is(err, blob.ErrNoSpace):
+	case errors.Is(err, blob.ErrNoSpace), errors.Is(err, meta.ErrNoSpace):
 		return &wireError{http.StatusInsufficientStorage, "DENIED", "The registry has no space left"}
 	case errors.Is(err, meta.ErrText):
 		return &wireError{http.StatusBadRequest, "UNSUPPORTED", "A text of the request is not UTF-8 or has a NUL character"}

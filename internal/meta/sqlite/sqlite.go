@@ -235,6 +235,9 @@ func (b *backend) commit(batch []*job) {
 		if err != nil {
 			j.err = fmt.Errorf("commit the metadata: %w", err)
 		}
+		if isFull(j.err) {
+			j.err = fmt.Errorf("%w: %w", meta.ErrNoSpace, j.err)
+		}
 		close(j.ready)
 	}
 }
@@ -288,7 +291,7 @@ func (b *backend) isolate(j *job) error {
 	}
 	if j.err = guard(j.fn, b.writer); j.err != nil {
 		if err := b.writer.run("ROLLBACK TO job"); err != nil {
-			return err
+			return errors.Join(j.err, err) // SQLite may have given up the transaction by itself
 		}
 	}
 	return b.writer.run("RELEASE job")
@@ -335,6 +338,12 @@ func (b *backend) closePools() error {
 // Sole implements [meta.Sole]: one server has the file, and the commands that
 // open it beside the server leave access keys alone.
 func (b *backend) Sole() {}
+
+// isFull reports whether the disk, or what the database may take of it, is full.
+func isFull(err error) bool {
+	var e *msqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_FULL
+}
 
 func (b *backend) IsUnique(err error) bool {
 	var e *msqlite.Error

@@ -81,3 +81,46 @@ func TestCancelledUpdateIsNotRun(t *testing.T) {
 func BenchmarkStore(b *testing.B) {
 	metatest.Benchmark(b, open(b, filepath.Join(b.TempDir(), "meta.db")))
 }
+
+// zot#3963: a full disk lost every tag. Here an update that does not fit is
+// refused as such, and what was there stays.
+func TestFullDatabase(t *testing.T) {
+	ctx := context.Background()
+	db := open(t, filepath.Join(t.TempDir(), "meta.db"))
+	put := func(name string, size int) error {
+		return db.Update(ctx, func(tx *meta.Tx) error {
+			_, err := tx.EnsureSetting(name, make([]byte, size))
+			return err
+		})
+	}
+	if err := put("before", 1000); err != nil {
+		t.Fatal(err)
+	}
+	db.Wrap(func(b meta.Backend) meta.Backend {
+		err := b.Update(ctx, func(q meta.Querier) error {
+			_, err := q.Exec("PRAGMA max_page_count = 1") // what it has now
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	})
+	for range 2 {
+		if err := put("large", 1<<20); !errors.Is(err, meta.ErrNoSpace) {
+			t.Fatalf("an update that does not fit: %v", err)
+		}
+	}
+	err := db.View(ctx, func(tx *meta.Tx) error {
+		if b, err := tx.Setting("before"); err != nil || len(b) != 1000 {
+			t.Errorf("what was there before: %d bytes, %v", len(b), err)
+		}
+		if _, err := tx.Setting("large"); !errors.Is(err, meta.ErrNotFound) {
+			t.Errorf("what did not fit: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

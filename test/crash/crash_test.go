@@ -241,6 +241,7 @@ func number(t *testing.T, variable string, otherwise int64) int64 {
 // TestInvariant01_AcknowledgedSurvivesEveryStep kills the server at the steps
 // of everything that changes a registry.
 func TestInvariant01_AcknowledgedSurvivesEveryStep(t *testing.T) {
+	t.Parallel()
 	kills := int(number(t, "CRASH_KILLS", 210))
 	seed := uint64(number(t, "CRASH_SEED", time.Now().UnixNano()))
 	t.Logf("CRASH_SEED=%d", seed)

@@ -242,7 +242,7 @@ func number(t *testing.T, variable string, otherwise int64) int64 {
 // of everything that changes a registry.
 func TestInvariant01_AcknowledgedSurvivesEveryStep(t *testing.T) {
 	t.Parallel()
-	kills := int(number(t, "CRASH_KILLS", 210))
+	kills := int(number(t, "CRASH_KILLS", 225))
 	seed := uint64(number(t, "CRASH_SEED", time.Now().UnixNano()))
 	t.Logf("CRASH_SEED=%d", seed)
 	begun := time.Now()
@@ -324,9 +324,10 @@ func (c *chain) atRandom(random *rand.Rand) {
 	c.killed(p, len(c.clients))
 }
 
-// firstStarts kills servers that make their data directory: at each step that
-// they report, and at random times, which is while the schema is made. The next
-// one finds its way, with one master key and one root key.
+// firstStarts kills servers that make their data directory, or bring one of the
+// first schema up to date: at each step that they report, and at random times,
+// which is while the schema is made. The next one finds its way, with one
+// master key and one root key, and with the repository that was there.
 func firstStarts(t *testing.T, kills int, random *rand.Rand) (killed int) {
 	counting := newChain(t, 1)
 	p, err := launch(childConfig{Data: counting.data})
@@ -341,6 +342,10 @@ func firstStarts(t *testing.T, kills int, random *rand.Rand) (killed int) {
 	for i := range kills {
 		c := newChain(t, 1)
 		cfg := childConfig{Data: c.data}
+		if i%4 == 3 {
+			older(t, c.data, c.clients[0].repository)
+			c.clients[0].now = created()
+		}
 		if i%2 == 0 {
 			cfg.Kill = at[i].at
 		}

@@ -94,6 +94,7 @@ Every flag has an environment variable: --registry-host is BERTH_REGISTRY_HOST.`
 	root.AddCommand(
 		newUpCommand(env), newServeCommand(env), newPlanCommand(env), newApplyCommand(env), newDestroyCommand(env),
 		newOutputCommand(env), newEnvCommand(env), newLoginCommand(env), newCredentialHelperCommand(env), newVersionCommand(env),
+		newFsckCommand(env), newGCCommand(env), newRotateKeysCommand(env), newBackupCommand(env), newRestoreCommand(env),
 	)
 	for _, c := range root.Commands() {
 		markUsageErrors(c)

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"berth/internal/iam"
 	"berth/internal/server"
 )
 
@@ -22,11 +21,9 @@ type serverFlags struct {
 func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string, createKeys bool) {
 	c := &f.cfg
 	flags.StringVar(&c.Listen, "listen", "127.0.0.1:5050", "address of every API; port 0 picks a free one")
-	flags.StringVar(&c.Data, "data", data, "data directory")
+	addStorageFlags(flags, c, data)
 	flags.StringVar(&c.Account, "account", "", "home account, 12 digits (default: what the data directory was made with, 000000000000)")
 	flags.StringVar(&c.Region, "region", "", "home region (default: what the data directory was made with, AWS_REGION or us-east-1)")
-	flags.StringVar(&c.Database, "database", "sqlite", "metadata store: sqlite, in the data directory, or a PostgreSQL URL, postgres://user@host:port/name; better given as BERTH_DATABASE when it has a password")
-	flags.StringVar(&c.Blobs, "blobs", server.FileBlobs, "blob store: file, in the data directory, or s3://bucket/prefix?endpoint=URL&region=…&path-style=true&sse=AES256|aws:kms|repository; its keys come from BERTH_S3_ACCESS_KEY_ID and BERTH_S3_SECRET_ACCESS_KEY, or as for every AWS tool")
 	flags.BoolVar(&c.NoRedirect, "no-redirect", false, "stream blobs that lie in S3 instead of sending clients there")
 	flags.StringVar(&c.RegistryHost, "registry-host", "", "host in repository URIs; %a is the account, %r the region (default: from --listen)")
 	flags.StringVar(&c.TLSCert, "tls-cert", "", "TLS certificate, PEM file")
@@ -34,12 +31,11 @@ func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string, crea
 	flags.BoolVar(&c.Insecure, "insecure", false, "allow plain HTTP on addresses other than loopback")
 	flags.StringVar(&c.Root.AccessKeyID, "root-access-key-id", "", "access key of the root user (default: made on the first start)")
 	flags.StringVar(&c.Root.SecretAccessKey, "root-secret-access-key", "", "its secret; better given as BERTH_ROOT_SECRET_ACCESS_KEY")
-	flags.StringVar(&c.MasterKey, "master-key", "", "master key, under which everything is sealed: a file, or the ARN of a key in the KMS of --kms (default: the file master.key in the data directory, made on the first start)")
-	flags.StringVar(&c.KMS, "kms", server.BuiltinKMS, "where the KMS keys of repositories are: builtin, aws, aws:ENDPOINT, or vault:URL?mount=transit (with the token in VAULT_TOKEN)")
 	flags.BoolVar(&c.CreateKMSKeys, "create-kms-keys", createKeys, "make KMS keys that repositories name by ARN and that do not exist")
 	flags.DurationVar(&c.GC.Interval, "gc-interval", 0, "time between two garbage collections (default 1h; negative: never)")
-	flags.DurationVar(&c.GC.Lease, "gc-lease", 0, "how long a layer stays that no image lists, after its upload or last probe (default 24h)")
-	flags.DurationVar(&c.GC.Grace, "gc-grace", 0, "how long bytes stay after nothing refers to them any more (default 1h)")
+	addGraceFlags(flags, &c.GC, "gc-")
+	flags.DurationVar(&c.Scrub.Every, "scrub-every", 0, "time in which every layer is read and verified once (default 720h; negative: never)")
+	flags.Int64Var(&c.Scrub.Rate, "scrub-rate", 0, "bytes per second that this reads at most (default 20 MiB)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "format of the log: text or json")
 	flags.StringVar(&f.logLevel, "log-level", logLevel, "least level of the log: debug, info, warn or error")
 }
@@ -50,9 +46,7 @@ func (f *serverFlags) open(ctx context.Context, env *environment) (*server.Serve
 	if err != nil {
 		return nil, err
 	}
-	f.cfg.Data = pathIn(env, f.cfg.Data)
-	f.cfg.S3 = iam.Credentials{AccessKeyID: env.getenv("BERTH_S3_ACCESS_KEY_ID"), SecretAccessKey: env.getenv("BERTH_S3_SECRET_ACCESS_KEY")}
-	f.cfg.VaultToken = func(context.Context) (string, error) { return env.getenv("VAULT_TOKEN"), nil }
+	settleStorage(&f.cfg, env)
 	f.cfg.FirstRegion = env.getenv("AWS_REGION")
 	if f.cfg.FirstRegion == "" {
 		f.cfg.FirstRegion = env.getenv("AWS_DEFAULT_REGION")
@@ -98,6 +92,6 @@ user's access key in the file credentials of the data directory.`,
 			return s.Run(cmd.Context())
 		},
 	}
-	flags.register(cmd.Flags(), "/var/lib/berth", "info", false)
+	flags.register(cmd.Flags(), defaultServeData, "info", false)
 	return cmd
 }

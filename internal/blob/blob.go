@@ -120,6 +120,24 @@ type Lister interface {
 	Remove(ctx context.Context, o Object) error
 }
 
+// Sealed is a copy as the store holds it.
+type Sealed interface {
+	io.ReadCloser
+	// Size is the number of bytes that it takes in the store.
+	Size() int64
+	// Path is the file that it is, which never changes; empty when it is none.
+	Path() string
+}
+
+// A Porter gives copies as it holds them, and takes them in again, for backups.
+type Porter interface {
+	// Sealed opens a copy without unsealing it.
+	Sealed(ctx context.Context, c Copy) (Sealed, error)
+	// Import stores what Sealed gave for the same copy, durable when it returns.
+	// It fails with ErrDamaged when the length does not fit the copy's size.
+	Import(ctx context.Context, c Copy, from io.Reader) error
+}
+
 // A Redirector can let clients fetch bytes from the place where they are kept.
 type Redirector interface {
 	// URL is where anyone may GET or HEAD the copy for the time given.

@@ -27,6 +27,7 @@ var layers = []layer{
 		"internal/kms/keyring", "internal/kms/local", "internal/kms/aws", "internal/kms/vault",
 		"internal/collect", "internal/iam", "internal/seal", "internal/upload",
 	}},
+	{"what looks after bytes and rows", []string{"internal/audit"}},
 	{"the domain: every rule once, for both doors", []string{"internal/registry"}},
 	{"background work", []string{"internal/event", "internal/replicate", "internal/scan", "internal/upstream"}},
 	{"the doors", []string{"internal/console", "internal/ecrapi", "internal/iamapi", "internal/kmsapi", "internal/ociapi"}},
@@ -71,13 +72,13 @@ var forbidden = []struct {
 		"pure: the same input gives the same answer, and a preview can write nothing", nil,
 	},
 	{
-		[]string{"internal/registry", "internal/upload", "internal/collect", "internal/blob", "internal/meta", "internal/ecr",
+		[]string{"internal/registry", "internal/upload", "internal/collect", "internal/audit", "internal/blob", "internal/meta", "internal/ecr",
 			"internal/kms/envelope", "internal/kms/keyring", "internal/kms/local"},
 		[]string{"net/http", "net/http/httptest", "net/http/httputil"},
 		"no HTTP below the doors", []string{"internal/blob/s3"}, // where it is the way to the bytes
 	},
 	{
-		[]string{"internal/registry", "internal/ecrapi", "internal/ociapi", "internal/iamapi", "internal/kmsapi", "internal/console",
+		[]string{"internal/audit", "internal/registry", "internal/ecrapi", "internal/ociapi", "internal/iamapi", "internal/kmsapi", "internal/console",
 			"internal/kms"},
 		[]string{"database/sql"},
 		"no SQL outside the metadata store", nil,

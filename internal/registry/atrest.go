@@ -49,11 +49,8 @@ func kmsRefusal(err error) error {
 	return &Error{Code: KMSFailure, Message: refused.Message, Extra: map[string]any{"kmsError": refused.Code}, Err: err}
 }
 
-// manifestPurpose binds a sealed manifest to its digest.
-func manifestPurpose(digest string) string { return "manifest\x00" + digest }
-
 func (r *Registry) sealManifest(ctx context.Context, domain, digest string, body []byte) ([]byte, error) {
-	sealed, err := r.seal.Seal(ctx, domain, manifestPurpose(digest), body)
+	sealed, err := r.seal.Seal(ctx, domain, seal.ManifestPurpose(digest), body)
 	return sealed, kmsRefusal(err)
 }
 
@@ -64,7 +61,7 @@ func (r *Registry) openManifest(ctx context.Context, repo meta.Repository, m *me
 	if err != nil {
 		return err
 	}
-	m.Bytes, err = r.seal.Open(ctx, name, manifestPurpose(m.Digest), m.Bytes)
+	m.Bytes, err = r.seal.Open(ctx, name, seal.ManifestPurpose(m.Digest), m.Bytes)
 	if err != nil {
 		return kmsRefusal(fmt.Errorf("manifest %s of repository %s has a row but does not open: %w", m.Digest, repo.Name, err))
 	}

@@ -10,6 +10,7 @@ import (
 
 	"berth/internal/manifest"
 	"berth/internal/meta"
+	"berth/internal/seal"
 )
 
 // maxTagsPerImage is a limit of ECR ("Amazon ECR service quotas").
@@ -71,7 +72,7 @@ func (r *Registry) PutImage(ctx context.Context, s meta.Scope, name string, p Pu
 
 // put seals the manifest, which may need a KMS key, and then writes: no
 // transaction waits for a key. A repository that was replaced in between by
-// one with another key makes it start over.
+// one with another key, or a data key that was retired, makes it start over.
 func (r *Registry) put(ctx context.Context, s meta.Scope, name string, p Push, m *manifest.Manifest, out Pushed) error {
 	for {
 		repo, err := r.Repository(ctx, s, name)
@@ -90,6 +91,13 @@ func (r *Registry) put(ctx context.Context, s meta.Scope, name string, p Push, m
 			if domain(now).Name() != as {
 				return errReplaced
 			}
+			if key, ok := seal.KeyOf(sealed); ok {
+				if err := tx.CheckDataKey(key); errors.Is(err, meta.ErrNotFound) {
+					return errReplaced // the key was retired meanwhile
+				} else if err != nil {
+					return err
+				}
+			}
 			return r.putImage(tx, now, p.Tags, m, out, meta.StoredManifest{Image: meta.Image{ManifestSize: int64(len(p.Body))}, Bytes: sealed})
 		})
 		if !errors.Is(err, errReplaced) {
@@ -98,7 +106,7 @@ func (r *Registry) put(ctx context.Context, s meta.Scope, name string, p Push, m
 	}
 }
 
-var errReplaced = errors.New("the repository was replaced by one with another key")
+var errReplaced = errors.New("the repository was replaced by one with another key, or its data key was retired")
 
 // manifestDigest is the digest of the bytes, of the algorithm the client claims.
 func manifestDigest(p Push) (digest.Digest, error) {

@@ -3,6 +3,9 @@ package seal
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
+
+	"berth/internal/meta"
 )
 
 // A Domain is what may share one copy of bytes, and what has data keys of its
@@ -27,4 +30,10 @@ func (d Domain) Name() string {
 		name += DualSuffix
 	}
 	return name
+}
+
+// DomainOf is the domain that a data key belongs to.
+func DomainOf(k meta.DataKey) Domain {
+	account, _, _ := strings.Cut(k.Domain, "-")
+	return Domain{Account: account, KMSKey: k.KMSKey, Dual: strings.HasSuffix(k.Domain, "-dsse")}
 }

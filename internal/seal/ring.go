@@ -270,6 +270,14 @@ func KeyOf(sealed []byte) (int64, bool) {
 	return int64(binary.BigEndian.Uint64(sealed[1:])), true
 }
 
+// KeyHeader is how every text begins that a data key sealed.
+func KeyHeader(dataKey int64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{textVersion}, uint64(dataKey))
+}
+
+// ManifestPurpose binds a sealed manifest to its digest.
+func ManifestPurpose(digest string) string { return "manifest\x00" + digest }
+
 func additional(header []byte, purpose string) []byte {
 	return append(append(make([]byte, 0, len(header)+len(purpose)), header...), purpose...)
 }

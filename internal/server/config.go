@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"berth/internal/access"
+	"berth/internal/audit"
 	"berth/internal/blob/file"
 	"berth/internal/iam"
 	"berth/internal/meta"
@@ -42,6 +43,7 @@ type Config struct {
 	// do not exist, so that the configuration of another place can be applied.
 	CreateKMSKeys bool
 	GC            GC
+	Scrub         audit.ScrubOptions // zero fields take the defaults; a negative Every: never
 	// FileSystem is that of the blob store; nil is the machine's. Tests put one
 	// in its place that fails.
 	FileSystem file.FS
@@ -59,7 +61,8 @@ type GC struct {
 	Grace    time.Duration // bytes stay for so long after their row died; default an hour
 }
 
-func (g GC) withDefaults() GC {
+// WithDefaults fills in what is left zero.
+func (g GC) WithDefaults() GC {
 	g.Interval = cmp.Or(g.Interval, time.Hour)
 	g.Lease = cmp.Or(g.Lease, 24*time.Hour)
 	g.Grace = cmp.Or(g.Grace, time.Hour)
@@ -78,23 +81,34 @@ func (c Config) Validate() error {
 	if err != nil {
 		return fmt.Errorf("listen address %q is not of the form host:port", c.Listen)
 	}
+	if err := c.ValidateStorage(); err != nil {
+		return err
+	}
 	switch {
-	case c.Data == "":
-		return errors.New("no data directory is given: set --data")
 	case c.Account != "" && !access.IsAccountID(c.Account):
 		return fmt.Errorf("account %q must have 12 digits", c.Account)
 	case c.Region != "" && !regionPattern.MatchString(c.Region):
 		return fmt.Errorf("region %q is not the name of a region such as us-east-1", c.Region)
-	case !knownDatabase(c.Database):
-		return errDatabase
-	case c.Blobs != FileBlobs && !isS3(c.Blobs):
-		return fmt.Errorf("blob store %q is neither file nor the URL of a bucket such as s3://bucket/prefix: see --blobs", c.Blobs)
 	case c.RegistryHost != "" && !hostTemplate.MatchString(c.RegistryHost):
 		return fmt.Errorf("registry host %q is not of the form host or host:port, without a scheme or path; %%a and %%r stand for account and region", c.RegistryHost)
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return errors.New("TLS needs both a certificate and its key: give --tls-cert and --tls-key")
 	case c.TLSCert == "" && !c.Insecure && !isLoopback(host):
 		return fmt.Errorf("listening on %s without TLS would send passwords in the clear: give --tls-cert and --tls-key, or --insecure if something else protects the connection", c.Listen)
+	}
+	return nil
+}
+
+// ValidateStorage finds what is wrong with the part that says where bytes and
+// rows are.
+func (c Config) ValidateStorage() error {
+	switch {
+	case c.Data == "":
+		return errors.New("no data directory is given: set --data")
+	case !knownDatabase(c.Database):
+		return errDatabase
+	case c.Blobs != FileBlobs && !isS3(c.Blobs):
+		return fmt.Errorf("blob store %q is neither file nor the URL of a bucket such as s3://bucket/prefix: see --blobs", c.Blobs)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/config"
 
+	"berth/internal/audit"
 	"berth/internal/kms"
 	"berth/internal/kms/aws"
 	"berth/internal/kms/keyring"
@@ -95,10 +96,7 @@ var proofContext = kms.Context{"berth:purpose": MasterProof}
 // installation, and makes sure that it is the one that the database was made
 // with: another would seal what nobody could open.
 func (s *Storage) openKeyring(ctx context.Context, cfg Config) (err error) {
-	path := cfg.MasterKey
-	if path == "" {
-		path = filepath.Join(cfg.Data, MasterKeyFile)
-	}
+	path := masterKeyPath(cfg)
 	made, err := s.hasProof(ctx)
 	if err != nil {
 		return err
@@ -118,11 +116,25 @@ func (s *Storage) openKeyring(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := s.master.Unwrap(ctx, proof, proofContext); err != nil {
+	return proveKeyring(ctx, s.Keyring, path, proof)
+}
+
+func masterKeyPath(cfg Config) string {
+	if cfg.MasterKey != "" {
+		return cfg.MasterKey
+	}
+	return filepath.Join(cfg.Data, MasterKeyFile)
+}
+
+func proveKeyring(ctx context.Context, keys *keyring.Keyring, path string, proof []byte) error {
+	if _, err := keys.Unwrap(ctx, proof, proofContext); err != nil {
 		return fmt.Errorf("the master key in %s is not the one that the database was made with: copy that file from the server that made it, or name it with --master-key", path)
 	}
 	return nil
 }
+
+// ErrNoKeyring says that the master key is in a KMS, which keeps and rotates it.
+var ErrNoKeyring = errors.New("the master key is in a KMS and not in a file: keep and rotate it there")
 
 func (s *Storage) hasProof(ctx context.Context) (bool, error) {
 	err := s.DB.Read(ctx, func(tx *meta.Tx) error { _, err := tx.Setting(MasterProof); return err })
@@ -162,4 +174,64 @@ func (s *Storage) openKMS(cfg Config, place kms.Provider) {
 	if place == nil {
 		s.keys = s.KMS
 	}
+}
+
+// MasterKeys are the master keys and all that they wrap.
+func (s *Storage) MasterKeys() audit.Keys {
+	return audit.Keys{
+		Master: s.Keyring,
+		Rewrap: []func(context.Context) (int, error){s.KMS.Rewrap, s.rewrapProof},
+		Uses:   s.masterKeysInUse,
+	}
+}
+
+// rewrapProof wraps the proof under the current master key.
+func (s *Storage) rewrapProof(ctx context.Context) (int, error) {
+	proof, err := s.proof(ctx)
+	if err != nil || !s.Keyring.Stale(proof) {
+		return 0, err
+	}
+	fresh, err := s.Keyring.Wrap(ctx, []byte(MasterProof), proofContext)
+	if err != nil {
+		return 0, err
+	}
+	err = s.DB.Update(ctx, func(tx *meta.Tx) error { return tx.ReplaceSetting(MasterProof, proof, fresh) })
+	return 1, err
+}
+
+func (s *Storage) proof(ctx context.Context) (proof []byte, err error) {
+	err = s.DB.View(ctx, func(tx *meta.Tx) error {
+		proof, err = tx.Setting(MasterProof)
+		return err
+	})
+	return proof, err
+}
+
+// masterKeysInUse lists the master keys that wrap the proof or a key of the
+// built-in KMS.
+func (s *Storage) masterKeysInUse(ctx context.Context) ([]string, error) {
+	proof, err := s.proof(ctx)
+	if err != nil {
+		return nil, err
+	}
+	id, err := s.Keyring.KeyID(proof)
+	used := []string{id}
+	for after := int64(0); err == nil; {
+		var page []meta.KMSKeyVersion
+		err = s.DB.View(ctx, func(tx *meta.Tx) (err error) {
+			page, err = tx.AllKMSKeyVersions(after, 100)
+			return err
+		})
+		if err != nil || len(page) == 0 {
+			break
+		}
+		for _, v := range page {
+			after = v.Number
+			if id, err = s.Keyring.KeyID(v.Wrapped); err != nil {
+				return nil, err
+			}
+			used = append(used, id)
+		}
+	}
+	return used, err
 }

@@ -72,6 +72,9 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *Server, err erro
 	if s.storage, err = OpenStorage(ctx, cfg); err != nil {
 		return nil, err
 	}
+	if err := s.storage.Upgrade(ctx, cfg.Data, log); err != nil {
+		return nil, err
+	}
 	home, err := s.openHome(ctx)
 	if err != nil {
 		return nil, err
@@ -99,7 +102,7 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 	if s.root, err = users.EnsureRoot(ctx, s.names.home.Account, s.cfg.Root); err != nil {
 		return nil, err
 	}
-	gc := s.cfg.GC.withDefaults()
+	gc := s.cfg.GC.WithDefaults()
 	s.registry = registry.New(registry.Options{
 		DB: s.storage.DB, Blobs: s.storage.Blobs, Seal: s.storage.Ring, KMS: s.storage.keys, Cursors: tokens,
 		Lease: gc.Lease, Redirect: !s.cfg.NoRedirect, Log: s.log, Now: time.Now, Host: s.names.hostOf,
@@ -219,8 +222,11 @@ func (s *Server) Run(ctx context.Context) error {
 	var idle sync.WaitGroup
 	idle.Go(func() { s.registry.Run(background) })
 	idle.Go(func() { s.destroyKeys(background) })
-	if gc := s.cfg.GC.withDefaults(); gc.Interval > 0 {
+	if gc := s.cfg.GC.WithDefaults(); gc.Interval > 0 {
 		idle.Go(func() { s.garbage.Run(background, gc.Interval) })
+	}
+	if s.cfg.Scrub.Every >= 0 {
+		idle.Go(func() { s.storage.Auditor(s.log).NewScrubber(s.cfg.Scrub).Run(background) })
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()

@@ -3,9 +3,11 @@ package server
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"time"
 
+	"berth/internal/audit"
 	"berth/internal/blob"
 	"berth/internal/blob/file"
 	"berth/internal/blob/s3"
@@ -71,6 +73,17 @@ const FileBlobs = "file"
 
 // isS3 reports whether a blob store setting names a bucket.
 func isS3(setting string) bool { return strings.HasPrefix(setting, "s3://") }
+
+// Auditor looks after the stores.
+func (s *Storage) Auditor(log *slog.Logger) *audit.Auditor {
+	return audit.New(audit.Stores{DB: s.DB, Blobs: s.Blobs, Ring: s.Ring, Log: log, Now: time.Now})
+}
+
+// Upgrade brings what an older version stored below the data directory into
+// the form of this one. It does nothing when there is none.
+func (s *Storage) Upgrade(ctx context.Context, data string, log *slog.Logger) error {
+	return s.Auditor(log).SealOld(ctx, s.KMS, data)
+}
 
 // openBlobs opens the blob store that the configuration names.
 func (s *Storage) openBlobs(ctx context.Context, cfg Config) (blob.Store, error) {

@@ -194,7 +194,11 @@ func (s *stores) stagedFile(t testing.TB) string {
 // stage is the stage of a session.
 func (s *stores) stage(t testing.TB, id string) blob.Stage {
 	t.Helper()
-	stage, err := s.receiver().Stage(context.Background(), s.repo, id)
+	var stage blob.Stage
+	u, err := s.receiver().Session(context.Background(), s.repo, id)
+	if err == nil {
+		stage, err = s.receiver().Stage(context.Background(), u)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

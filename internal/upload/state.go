@@ -54,4 +54,10 @@ func (r *Receiver) decode(ctx context.Context, u meta.Upload) (*hasher, blob.Sta
 	return h, stage, err
 }
 
+// Stage is where the bytes of a session lie; without State there are none yet.
+func (r *Receiver) Stage(ctx context.Context, u meta.Upload) (blob.Stage, error) {
+	_, stage, err := r.decode(ctx, u)
+	return stage, err
+}
+
 func purpose(id string) string { return "upload\x00" + id }

@@ -400,6 +400,10 @@ func (r *Receiver) record(ctx context.Context, to Target, d digest.Digest, c blo
 		if err := checkTarget(tx, to.RepositoryID); err != nil {
 			return err
 		}
+		// The key may have been retired while the bytes came.
+		if err := tx.CheckDataKey(c.DataKey); err != nil {
+			return err
+		}
 		_, err := tx.Member(to.RepositoryID, d.String())
 		if err != nil && !errors.Is(err, meta.ErrNotFound) {
 			return err

@@ -129,6 +129,9 @@ func sealedSize(n int64) int64 {
 // Delete implements [blob.Store].
 func (s *Store) Delete(_ context.Context, c blob.Copy) error {
 	p, err := s.path(c.Domain, c.ID)
+	if errors.Is(err, blob.ErrNotFound) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

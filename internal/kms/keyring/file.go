@@ -57,7 +57,7 @@ func (k *Keyring) change(edit func(contents) (contents, error)) error {
 			return err
 		}
 		k.mu.Lock()
-		k.file = file
+		k.file, k.info = file, nil
 		k.mu.Unlock()
 		return nil
 	})

@@ -5,9 +5,9 @@
 //   - The file is readable by its owner only, is never overwritten by a new one
 //     of somebody else, and holds a key durably (file and directory fsynced)
 //     before that key wraps anything.
-//   - The current key wraps, all of them unwrap. A keyring that meets a key that
-//     it does not know reads the file again, once: another process may have
-//     rotated it.
+//   - The current key wraps, all of them unwrap. A keyring reads the file again
+//     when it changed before it wraps, and when it meets a key that it does not
+//     know: another process may have rotated it.
 //   - Processes that change one file take turns; none loses a key of another.
 //   - Key material never prints.
 //
@@ -78,6 +78,7 @@ type Keyring struct {
 
 	mu   sync.RWMutex
 	file contents
+	info fs.FileInfo // of the file when it was read; nil when that is not known
 }
 
 // String, GoString and LogValue name the keyring and tell no key.
@@ -139,14 +140,35 @@ func newKey(now time.Time) masterKey {
 
 // Reload reads the file again.
 func (k *Keyring) Reload() error {
+	// Looked at before it is read: a change in between is seen the next time.
+	info, err := os.Stat(k.path)
+	if err != nil {
+		return fmt.Errorf("read the keyring %s: %w", k.path, err)
+	}
 	file, err := load(k.path)
 	if err != nil {
 		return fmt.Errorf("read the keyring %s: %w", k.path, err)
 	}
 	k.mu.Lock()
-	k.file = file
+	k.file, k.info = file, info
 	k.mu.Unlock()
 	return nil
+}
+
+// refresh reads the file again when it is another than the one that was read:
+// a key that another process retired must wrap nothing more.
+func (k *Keyring) refresh() error {
+	k.mu.RLock()
+	had := k.info
+	k.mu.RUnlock()
+	now, err := os.Stat(k.path)
+	if err != nil {
+		return fmt.Errorf("read the keyring %s: %w", k.path, err)
+	}
+	if had != nil && os.SameFile(had, now) && had.ModTime().Equal(now.ModTime()) && had.Size() == now.Size() {
+		return nil
+	}
+	return k.Reload()
 }
 
 // parse reads the contents of a file and refuses what cannot be right: a
@@ -202,6 +224,15 @@ func (k *Keyring) IDs() []string {
 // Current is the id of the key that wraps.
 func (k *Keyring) Current() string { return k.snapshot().Current }
 
+// Path is the file.
+func (k *Keyring) Path() string { return k.path }
+
+// Created is when a key was made; the zero time when it is not there.
+func (k *Keyring) Created(id string) time.Time {
+	m, _ := k.snapshot().find(id)
+	return m.Created
+}
+
 // KeyID is the id of the master key that wrapped a value.
 func (k *Keyring) KeyID(wrapped []byte) (string, error) {
 	id, _, err := header(wrapped)
@@ -226,6 +257,9 @@ func header(wrapped []byte) (id string, n int, err error) {
 
 // Wrap implements [kms.Wrapper] with the current key.
 func (k *Keyring) Wrap(_ context.Context, key []byte, c kms.Context) ([]byte, error) {
+	if err := k.refresh(); err != nil {
+		return nil, err
+	}
 	file := k.snapshot()
 	master, ok := file.find(file.Current)
 	if !ok {

@@ -87,6 +87,7 @@ func start(ctx context.Context, writer *sql.DB, path string) (*backend, error) {
 func dsn(path string) string {
 	q := url.Values{"_pragma": {
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-8192)", "wal_autocheckpoint(4096)",
+		"secure_delete(1)", // what was deleted or sealed anew does not stay readable in the file
 	}}
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 }

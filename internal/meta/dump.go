@@ -1,0 +1,208 @@
+package meta
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// SchemaVersion is the version of the newest migration.
+const SchemaVersion = 3
+
+// A Table is one of those that a backup carries.
+type Table struct {
+	Name string
+	// Columns are name and kind: "id int", "name text" or "wrapped bytes". The
+	// first Key of them are the primary key.
+	Columns  []string
+	Key      int
+	Identity bool // the database numbers the first column
+}
+
+// Tables lists the tables of a schema version, each after those it refers to;
+// nil when the version is not known. Upload sessions, claims and the trash are
+// left out: they are about bytes and servers of one place and time.
+func Tables(version int) []Table {
+	if version != SchemaVersion {
+		return nil
+	}
+	return []Table{
+		{"settings", []string{"name text", "value bytes"}, 1, false},
+		{"access_keys", []string{"id text", "account text", "principal text", "user_id text", "secret text", "active int", "created_at int"}, 1, false},
+		{"repositories", []string{
+			"id int", "account text", "region text", "name text", "created_at int", "mutability text", "mutability_filters text",
+			"scan_on_push int", "encryption text", "kms_key text", "policy text", "lifecycle text", "lifecycle_evaluated_at int",
+		}, 1, true},
+		{"repository_tags", []string{"repository_id int", "key text", "value text"}, 2, false},
+		{"images", []string{
+			"id int", "repository_id int", "digest text", "media_type text", "artifact_type text", "subject text", "size int",
+			"manifest_size int", "pushed_at int", "pulled_at int", "manifest bytes",
+		}, 1, true},
+		{"tags", []string{"repository_id int", "name text", "image_id int", "updated_at int"}, 2, false},
+		{"image_references", []string{"image_id int", "kind text", "digest text", "repository_id int", "media_type text"}, 3, false},
+		{"blobs", []string{
+			"id int", "domain text", "digest text", "size int", "created_at int", "location text", "data_key int", "verified_at int", "damaged int",
+		}, 1, true},
+		{"repository_blobs", []string{"repository_id int", "digest text", "blob_id int", "leased_at int"}, 2, false},
+		{"cache_rules", []string{
+			"account text", "region text", "prefix text", "upstream_url text", "upstream_registry text", "upstream_prefix text",
+			"credential_arn text", "custom_role_arn text", "created_at int", "updated_at int",
+		}, 3, false},
+		{"data_keys", []string{"id int", "domain text", "kms_key text", "wrapped bytes", "created_at int"}, 1, true},
+		{"kms_keys", []string{
+			"arn text", "account text", "region text", "key_id text", "manager text", "description text", "key_usage text",
+			"key_spec text", "state text", "deletion_days int", "deletion_at int", "policy text", "rotation_days int",
+			"rotation_at int", "tags text", "created_at int",
+		}, 1, false},
+		{"kms_key_versions", []string{"number int", "id text", "arn text", "rotation text", "wrapped bytes", "created_at int"}, 1, true},
+		{"kms_aliases", []string{"account text", "region text", "name text", "arn text", "created_at int", "updated_at int"}, 3, false},
+	}
+}
+
+// names are the columns without their kinds.
+func (t Table) names() []string {
+	out := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		out[i], _, _ = strings.Cut(c, " ")
+	}
+	return out
+}
+
+func (t Table) kind(i int) string {
+	_, kind, _ := strings.Cut(t.Columns[i], " ")
+	return kind
+}
+
+// cells are places for one row.
+func (t Table) cells() []any {
+	out := make([]any, len(t.Columns))
+	for i := range out {
+		switch t.kind(i) {
+		case "int":
+			out[i] = new(int64)
+		case "text":
+			out[i] = new(string)
+		default:
+			out[i] = new([]byte)
+		}
+	}
+	return out
+}
+
+// dumpPage bounds what a page of a dump holds.
+const dumpPage = 200
+
+// Dump calls fn with every row of a table in the order of its key, as a JSON
+// array with one value for each column; bytes are base64.
+func (tx *Tx) Dump(t Table, fn func(row []byte) error) error {
+	key := t.names()[:t.Key]
+	order := strings.Join(key, ", ")
+	query := `SELECT ` + strings.Join(t.names(), ", ") + ` FROM ` + t.Name
+	var after []any
+	for {
+		where := ""
+		if after != nil {
+			where = ` WHERE (` + order + `) > (` + placeholders(1, t.Key) + `)`
+		}
+		page, err := list(tx, func(s scanner) ([]any, error) {
+			row := t.cells()
+			return row, s.Scan(row...)
+		}, fmt.Sprintf(`%s%s ORDER BY %s LIMIT %d`, query, where, order, dumpPage), after...)
+		if err != nil {
+			return fmt.Errorf("dump the table %s: %w", t.Name, err)
+		}
+		for _, row := range page {
+			text, err := json.Marshal(row)
+			if err != nil {
+				return err
+			}
+			if err := fn(text); err != nil {
+				return err
+			}
+		}
+		if len(page) < dumpPage {
+			return nil
+		}
+		after = nil
+		for _, v := range page[len(page)-1][:t.Key] {
+			switch v := v.(type) {
+			case *int64:
+				after = append(after, *v)
+			case *string:
+				after = append(after, *v)
+			}
+		}
+	}
+}
+
+// Row reads one row that Dump gave, by column.
+func (t Table) Row(text []byte) (map[string]any, error) {
+	var raw []json.RawMessage
+	if err := json.Unmarshal(text, &raw); err != nil || len(raw) != len(t.Columns) {
+		return nil, fmt.Errorf("a row of the table %s has not the form of %d columns", t.Name, len(t.Columns))
+	}
+	out := map[string]any{}
+	for i, name := range t.names() {
+		cell := t.cells()[i]
+		if err := json.Unmarshal(raw[i], cell); err != nil {
+			return nil, fmt.Errorf("the column %s of a row of the table %s is not of kind %s", name, t.Name, t.kind(i))
+		}
+		switch v := cell.(type) {
+		case *int64:
+			out[name] = *v
+		case *string:
+			out[name] = *v
+		case *[]byte:
+			out[name] = *v
+			if *v == nil {
+				out[name] = []byte{}
+			}
+		}
+	}
+	return out, nil
+}
+
+// A Loader is a [Backend] that needs help to load rows with their numbers.
+type Loader interface {
+	// Overriding stands between the columns and the values of an INSERT that
+	// gives a numbered column its value.
+	Overriding() string
+	// Continue makes new numbers of a column come after those that are there.
+	Continue(q Querier, table, column string) error
+}
+
+// Load inserts a row that Dump gave.
+func (tx *Tx) Load(t Table, text []byte) error {
+	row, err := t.Row(text)
+	if err != nil {
+		return err
+	}
+	args := make([]any, 0, len(t.Columns))
+	for _, name := range t.names() {
+		args = append(args, row[name])
+	}
+	overriding := ""
+	if l, ok := tx.backend.(Loader); ok && t.Identity {
+		overriding = l.Overriding()
+	}
+	err = tx.exec(`INSERT INTO `+t.Name+` (`+strings.Join(t.names(), ", ")+`)`+overriding+
+		` VALUES (`+placeholders(1, len(t.Columns))+`)`, args...)
+	if err != nil {
+		return fmt.Errorf("load a row of the table %s: %w", t.Name, err)
+	}
+	return nil
+}
+
+// Loaded ends the loading of a table.
+func (tx *Tx) Loaded(t Table) error {
+	if l, ok := tx.backend.(Loader); ok && t.Identity {
+		return l.Continue(tx.q, t.Name, t.names()[0])
+	}
+	return nil
+}
+
+// IsEmpty tells whether a table has no row.
+func (tx *Tx) IsEmpty(t Table) (bool, error) {
+	some, err := get(tx, scanBool, `SELECT EXISTS (SELECT 1 FROM `+t.Name+`)`)
+	return !some, err
+}

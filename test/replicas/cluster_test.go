@@ -82,7 +82,7 @@ func (l *lockedBuffer) String() string {
 }
 
 // start runs a replica with a data directory of its own, and nothing in it
-// that the others would need.
+// that the others would need. Flags given come last, so that they win.
 func (c *cluster) start(name string, more ...string) *replica {
 	c.t.Helper()
 	r := &replica{t: c.t, name: name, log: &lockedBuffer{}}

@@ -114,6 +114,59 @@ func TestReplicasShareEverything(t *testing.T) {
 	pull(t, []*replica{a, d, b2}, "app", "again", push(t, []*replica{a, b2}, "app", "again", again), again)
 }
 
+// Each database works with each blob store: what is pushed in rounds is there,
+// over a restart, and what is deleted gives its bytes back.
+func TestEveryDatabaseWithEveryBlobStore(t *testing.T) {
+	c := newCluster(t)
+	for _, database := range []string{"sqlite", "postgres"} {
+		for _, blobs := range []string{"file", "s3"} {
+			name := database + "-" + blobs
+			at := map[string]string{
+				"sqlite": "sqlite", "postgres": c.postgres.Database(t),
+				"file": "file", "s3": strings.Replace(c.blobs, "/berth?", "/"+name+"?", 1),
+			}
+			t.Run(name, func(t *testing.T) {
+				oneServer(t, c, name, "--database", at[database], "--blobs", at[blobs], "--master-key", filepath.Join(c.dir, name+".key"))
+			})
+		}
+	}
+}
+
+func oneServer(t *testing.T, c *cluster, name string, flags ...string) {
+	r := c.start(name, flags...)
+	r.password = r.login()
+	ctx := context.Background()
+	const repository = "app"
+	if _, err := r.ecr().CreateRepository(ctx, &ecr.CreateRepositoryInput{RepositoryName: aws.String(repository)}); err != nil {
+		t.Fatal(err)
+	}
+	type image struct{ manifest, layer []byte }
+	images := map[string]image{}
+	for i, size := range []int{1, 65_536, 5<<20 + 1, 11 << 20} {
+		tag, layer := fmt.Sprintf("v%d", i), content(1000+i, size)
+		images[tag] = image{push(t, []*replica{r}, repository, tag, layer), layer}
+	}
+	open := r.want(202, "POST", "/v2/"+repository+"/blobs/uploads/", nil).header.Get("Location")
+	late := content(2000, 6<<20)
+	r.want(202, "PATCH", open, late[:100_000])
+	r.kill()
+
+	again := c.start(name, flags...)
+	again.password = again.login()
+	again.want(202, "PATCH", open, late[100_000:])
+	again.want(201, "PUT", open+"?digest="+digest.FromBytes(late).String(), nil)
+	for tag, img := range images {
+		pull(t, []*replica{again}, repository, tag, img.manifest, img.layer)
+	}
+	gone := "/v2/" + repository + "/blobs/" + digest.FromBytes(images["v3"].layer).String()
+	again.want(202, "DELETE", "/v2/"+repository+"/manifests/"+digest.FromBytes(images["v3"].manifest).String(), nil)
+	eventually(t, 30*time.Second, "the layer of a deleted image is collected", func() bool {
+		got, err := again.do("GET", gone, nil)
+		return err == nil && got.status == 404
+	})
+	pull(t, []*replica{again}, repository, "v2", images["v2"].manifest, images["v2"].layer)
+}
+
 // Whoever collects, it is one at a time, and what goes is only what nobody needs.
 func TestGarbageGoesOnce(t *testing.T) {
 	c := newCluster(t)

@@ -440,7 +440,14 @@ func (r *Receiver) end(ctx context.Context, u meta.Upload) error {
 		// Without its state the bytes cannot be found from here; an audit does.
 		stage = blob.Stage{ID: u.ID, Domain: u.Domain}
 	}
-	err = r.db.Update(ctx, func(tx *meta.Tx) error { return tx.DeleteUpload(u.ID) })
+	err = r.db.Update(ctx, func(tx *meta.Tx) error {
+		if err := tx.DeleteUpload(u.ID); err != nil {
+			return err
+		}
+		// A store may keep a small stage where its copy would be, and cannot tell
+		// the two apart. No row names that copy now, and none ever will.
+		return tx.AddTrash(meta.Trash{Location: u.ID, Domain: u.Domain, Since: r.now()})
+	})
 	if errors.Is(err, meta.ErrNotFound) {
 		return nil
 	}
@@ -451,8 +458,8 @@ func (r *Receiver) end(ctx context.Context, u meta.Upload) error {
 }
 
 // Expire ends the sessions without progress since before, and those whose
-// repository is gone, and returns how many there were. A session that is receiving bytes now stays, however long
-// that takes.
+// repository is gone, and returns how many there were. A session that is
+// receiving bytes now stays, however long that takes.
 func (r *Receiver) Expire(ctx context.Context, before time.Time) (int, error) {
 	total := 0
 	for {

@@ -186,7 +186,12 @@ func TestGarbageGoesOnce(t *testing.T) {
 		}
 		return n
 	}
-	eventually(t, 30*time.Second, "two layers and one config are there", func() bool { return objects() == 3 })
+	for _, n := range []int{10, 100_000, 6 << 20} { // uploads that are given up leave nothing either
+		location := all[0].want(202, "POST", "/v2/app/blobs/uploads/", nil).header.Get("Location")
+		all[1].want(202, "PATCH", location, content(3, n))
+		all[2].want(204, "DELETE", location, nil)
+	}
+	eventually(t, 30*time.Second, "two layers and one config are there, and nothing else", func() bool { return objects() == 3 })
 	out, err := all[0].ecr().BatchDeleteImage(context.Background(), &ecr.BatchDeleteImageInput{
 		RepositoryName: aws.String("app"), ImageIds: []types.ImageIdentifier{{ImageTag: aws.String("drop")}},
 	})

@@ -212,3 +212,34 @@ func FuzzUnwrap(f *testing.F) {
 		}
 	})
 }
+
+// A keyring that was opened before another process rotated and retired its key
+// must not wrap with the old one: nobody could unwrap that any more.
+func TestWrapFollowsTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	server, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := server.Current()
+	if _, err := server.Wrap(t.Context(), []byte("key"), nil); err != nil {
+		t.Fatal(err)
+	}
+	command, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := command.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Retire([]string{first}); err != nil {
+		t.Fatal(err)
+	}
+	wrapped, err := server.Wrap(t.Context(), []byte("key"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := command.Unwrap(t.Context(), wrapped, nil); err != nil {
+		t.Errorf("the rotated keyring does not open what a running server wrapped: %v", err)
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
 	"berth/internal/audit"
+	"berth/internal/meta"
 	"berth/internal/server"
 	"berth/internal/server/servertest"
 	"berth/internal/testkit"
@@ -257,4 +258,46 @@ func TestBackupNeedsItsMasterKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	serves(t, servertest.StartWith(t, target), want)
+}
+
+// TestBackupKeepsBytes deletes every image and collects garbage without any
+// grace after the rows of a backup were read and before its bytes are.
+func TestBackupKeepsBytes(t *testing.T) {
+	t.Parallel()
+	cfg := stores(t.TempDir())
+	s, want := furnished(t, cfg)
+	s.Stop()
+	st, err := server.OpenStorage(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = st.Close() }()
+	opt := audit.BackupOptions{MasterKey: func() ([]byte, error) { return os.ReadFile(st.Master.Path()) }}
+	opt.Progress = func(step string, done int) {
+		if step != "blobs" || done != 1 {
+			return
+		}
+		err := st.DB.Update(t.Context(), func(tx *meta.Tx) error { return errors.Join(tx.DeleteRepository(1), tx.DeleteRepository(2)) })
+		if err = errors.Join(err, collectAfter(t.Context(), st, 0)); err != nil {
+			t.Error(err)
+		}
+	}
+	dest := filepath.Join(t.TempDir(), "b")
+	m, err := st.Auditor(slog.New(slog.DiscardHandler)).Backup(t.Context(), dest, opt)
+	if err != nil || m.Missing > 0 {
+		t.Fatalf("%d blobs are missing: %v", m.Missing, err)
+	}
+	target := stores(t.TempDir())
+	if err := restore(t, target, dest); err != nil {
+		t.Fatal(err)
+	}
+	serves(t, servertest.StartWith(t, target), want)
+	// Afterwards the bytes go.
+	if err := collectAfter(t.Context(), st, 0); err != nil {
+		t.Fatal(err)
+	}
+	r, err := st.Auditor(slog.New(slog.DiscardHandler)).Check(t.Context(), audit.Options{OrphanAge: -1})
+	if err != nil || r.Objects != 0 {
+		t.Errorf("%d objects stay after the backup: %v", r.Objects, err)
+	}
 }

@@ -272,7 +272,7 @@ func TestBackupKeepsBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = st.Close() }()
-	opt := audit.BackupOptions{MasterKey: func() ([]byte, error) { return os.ReadFile(st.Master.Path()) }}
+	opt := audit.BackupOptions{MasterKey: func() ([]byte, error) { return os.ReadFile(st.Keyring.Path()) }}
 	opt.Progress = func(step string, done int) {
 		if step != "blobs" || done != 1 {
 			return

@@ -21,6 +21,9 @@ type Stores struct {
 	Ring  *seal.Ring
 	Log   *slog.Logger
 	Now   func() time.Time
+	// Holder is who claims work: one that comes back after a crash takes its
+	// claim over at once. Empty: one that will not.
+	Holder string
 }
 
 // An Auditor looks after stores. It is safe for concurrent use.

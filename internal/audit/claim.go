@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ const claimFor = 2 * time.Minute
 // underClaim runs fn while it has a claim. The context of fn ends when the
 // claim is lost. ErrBusy: somebody else has it.
 func (a *Auditor) underClaim(ctx context.Context, name string, fn func(context.Context) error) (err error) {
-	holder := uuid.NewString()
+	holder := cmp.Or(a.Holder, uuid.NewString())
 	take := func(ctx context.Context) error {
 		now := a.Now()
 		mine := false

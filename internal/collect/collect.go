@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 	"berth/internal/meta"
 )
 
-// Options are what a collector is made of. All fields are required.
+// Options are what a collector is made of. All fields but Holder are required.
 type Options struct {
 	DB    *meta.DB
 	Blobs blob.Store
@@ -21,6 +22,9 @@ type Options struct {
 	Now   func() time.Time
 	Lease time.Duration // a blob stays for so long after its upload, mount or last probe
 	Grace time.Duration // bytes stay for so long after their row died
+	// Holder is who claims the work: one that comes back after a crash takes its
+	// claim over at once. Empty: one that will not.
+	Holder string
 }
 
 // Collector collects garbage.
@@ -30,7 +34,9 @@ type Collector struct {
 }
 
 // New makes a collector.
-func New(o Options) *Collector { return &Collector{Options: o, holder: uuid.NewString()} }
+func New(o Options) *Collector {
+	return &Collector{Options: o, holder: cmp.Or(o.Holder, uuid.NewString())}
+}
 
 // batchSize bounds what one transaction looks at.
 const batchSize = 500

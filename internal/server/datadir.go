@@ -3,15 +3,23 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/google/uuid"
 )
 
-// A dirLock keeps a second server out of a data directory.
-type dirLock struct{ f *os.File }
+// A dirLock keeps a second server out of a data directory. Its id is the data
+// directory's for good: a server that starts again takes over at once what the
+// one before it had claimed, since that one cannot be there any more.
+type dirLock struct {
+	f  *os.File
+	id string
+}
 
 // lockDir makes the data directory, for its owner only, and takes it.
 func lockDir(dir string) (*dirLock, error) {
@@ -26,7 +34,27 @@ func lockDir(dir string) (*dirLock, error) {
 		err = fmt.Errorf("the data directory %s is in use by another berth: stop it, or choose another with --data", dir)
 		return nil, errors.Join(err, f.Close())
 	}
-	return &dirLock{f}, nil
+	id, err := instanceID(f)
+	if err != nil {
+		err = fmt.Errorf("read the lock of the data directory %s: %w", dir, pathCause(err))
+		return nil, errors.Join(err, f.Close())
+	}
+	return &dirLock{f, id}, nil
+}
+
+// instanceID reads the id that the lock file holds, or gives it one.
+func instanceID(f *os.File) (string, error) {
+	b := make([]byte, 36)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	if id, err := uuid.ParseBytes(b[:n]); err == nil {
+		return id.String(), nil
+	}
+	id := uuid.NewString()
+	_, err = f.WriteAt([]byte(id), 0)
+	return id, err
 }
 
 func (l *dirLock) release() error { return l.f.Close() }

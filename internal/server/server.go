@@ -72,6 +72,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *Server, err erro
 	if s.storage, err = OpenStorage(ctx, cfg); err != nil {
 		return nil, err
 	}
+	s.storage.holder = s.lock.id
 	if err := s.storage.Upgrade(ctx, cfg.Data, log); err != nil {
 		return nil, err
 	}
@@ -109,6 +110,7 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 	})
 	s.garbage = collect.New(collect.Options{
 		DB: s.storage.DB, Blobs: s.storage.Blobs, Log: s.log, Now: time.Now, Lease: gc.Lease, Grace: gc.Grace,
+		Holder: s.lock.id,
 	})
 	authorize := access.Rules{Identity: access.AccountRoot{}}
 	verifier := sigv4.New(users, time.Now, sigv4.Options{})

@@ -29,6 +29,7 @@ type Storage struct {
 
 	master kms.Wrapper
 	keys   kms.Provider // of repositories
+	holder string       // of claims, when that is a server
 }
 
 // OpenStorage opens what the configuration names. On an error nothing stays open.
@@ -76,7 +77,7 @@ func isS3(setting string) bool { return strings.HasPrefix(setting, "s3://") }
 
 // Auditor looks after the stores.
 func (s *Storage) Auditor(log *slog.Logger) *audit.Auditor {
-	return audit.New(audit.Stores{DB: s.DB, Blobs: s.Blobs, Ring: s.Ring, Log: log, Now: time.Now})
+	return audit.New(audit.Stores{DB: s.DB, Blobs: s.Blobs, Ring: s.Ring, Log: log, Now: time.Now, Holder: s.holder})
 }
 
 // Upgrade brings what an older version stored below the data directory into

@@ -14,10 +14,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
 	"berth/internal/audit"
+	"berth/internal/meta"
+	"berth/internal/meta/sqlite"
 	"berth/internal/server"
 	"berth/internal/server/servertest"
 )
@@ -173,5 +176,40 @@ func repairs(t *testing.T, cfg server.Config) {
 	r, err := st.Auditor(slog.New(slog.DiscardHandler)).Check(t.Context(), audit.Options{Repair: true, OrphanAge: -1})
 	if err != nil || !r.Clean() {
 		t.Errorf("the stores cannot be repaired: %v %+v", err, r)
+	}
+}
+
+// A server that was killed while it brought its directory up to date, or while
+// it collected, is not kept from that by what it had claimed itself.
+func TestOwnClaimsAreTakenOver(t *testing.T) {
+	const id = "7f1c3f0e-3f1b-4a53-9a55-0f5a6a3a9d01"
+	// claimed is a directory that was left while it was brought up to date.
+	claimed := func(holder string) string {
+		t.Helper()
+		data := t.TempDir()
+		if err := os.WriteFile(filepath.Join(data, "lock"), []byte(id), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		db, err := sqlite.Open(t.Context(), filepath.Join(data, "meta.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = db.Update(t.Context(), func(tx *meta.Tx) error {
+			_, err := tx.Claim("seal-old", holder, time.Now(), time.Now().Add(time.Minute))
+			return err
+		})
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	servertest.StartIn(t, claimed(id)).Stop()
+	cfg := server.Config{Listen: "127.0.0.1:0", Data: claimed("another process"), Database: "sqlite", Blobs: server.FileBlobs}
+	s, err := server.New(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	if err == nil {
+		t.Fatal("started beside a process that brings the directory up to date", s.Close())
+	}
+	if !errors.Is(err, audit.ErrBusy) {
+		t.Error(err)
 	}
 }

@@ -100,7 +100,7 @@ func (c *cluster) start(name string, more ...string) *replica {
 		if err != nil {
 			c.t.Fatalf("replica %s ended: %s%s", name, r.log, line)
 		}
-		fmt.Fprint(r.log, line)
+		_, _ = fmt.Fprint(r.log, line) // a buffer never fails
 		if url, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on "); ok {
 			r.endpoint = url
 		}

@@ -31,7 +31,7 @@ var budget = map[string]string{
 	"github.com/mattn/go-isatty":           "sqlite, outside Linux",
 	"github.com/ncruces/go-strftime":       "sqlite, outside Linux",
 	"github.com/google/uuid":               "identifiers of uploads and requests",
-	"golang.org/x/sys":                     "sqlite",
+	"golang.org/x/sys":                     "sending staged bytes on to the disk early; sqlite",
 	"github.com/pressly/goose/v3":          "migrations of the metadata store",
 	"github.com/mfridman/interpolate":      "goose",
 	"github.com/sethvargo/go-retry":        "goose",

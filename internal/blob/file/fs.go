@@ -36,7 +36,42 @@ func (System) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	if err != nil {
 		return nil, err // not a nil *os.File in the interface
 	}
-	return f, nil
+	return &systemFile{File: f}, nil
+}
+
+// Bytes are sent on to the disk while more are written, in steps of
+// writebackStep: a layer then waits for its last bytes only when it is flushed,
+// instead of for all of them. A page that is not full yet stays, since it would
+// be written twice.
+const (
+	writebackStep = 1 << 20
+	pageSize      = 4 << 10
+)
+
+// systemFile is a file whose bytes go to the disk while more are written.
+type systemFile struct {
+	*os.File
+	at   int64 // where the next byte goes
+	sent int64 // up to where they are on their way
+}
+
+// Write is [os.File.Write].
+func (f *systemFile) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	f.at += int64(n)
+	if f.at-f.sent >= writebackStep {
+		to := f.at &^ (pageSize - 1)
+		writeback(f.File, f.sent, to-f.sent)
+		f.sent = to
+	}
+	return n, err
+}
+
+// Seek is [os.File.Seek].
+func (f *systemFile) Seek(offset int64, whence int) (int64, error) {
+	at, err := f.File.Seek(offset, whence)
+	f.at, f.sent = at, at
+	return at, err
 }
 
 // Mkdir is [os.Mkdir].

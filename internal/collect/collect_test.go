@@ -30,6 +30,8 @@ const (
 	grace = 10 * time.Minute
 )
 
+var quiet = slog.New(slog.DiscardHandler)
+
 // A lab is a registry with its collector, on a clock of its own.
 type lab struct {
 	t     testing.TB
@@ -62,7 +64,7 @@ func newLab(t testing.TB) *lab {
 	tokens, err := token.New(bytes.Repeat([]byte{7}, token.KeySize), l.clock)
 	must(err)
 	l.reg = registry.New(registry.Options{
-		DB: l.db, Blobs: l.blobs, Seal: ring, KMS: keys, Cursors: tokens, Log: slog.New(slog.DiscardHandler), Now: l.clock,
+		DB: l.db, Blobs: l.blobs, Seal: ring, KMS: keys, Cursors: tokens, Log: quiet, Now: l.clock,
 		Host: func(meta.Scope) string { return "registry.test" },
 	})
 	l.gc = l.collector()
@@ -72,7 +74,7 @@ func newLab(t testing.TB) *lab {
 }
 
 func (l *lab) collector() *collect.Collector {
-	return collect.New(collect.Options{DB: l.db, Blobs: l.blobs, Log: slog.New(slog.DiscardHandler), Now: l.clock, Lease: lease, Grace: grace})
+	return collect.New(collect.Options{DB: l.db, Blobs: l.blobs, Log: quiet, Now: l.clock, Lease: lease, Grace: grace})
 }
 
 func (l *lab) clock() time.Time {

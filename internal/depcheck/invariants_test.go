@@ -67,16 +67,7 @@ func TestInvariantsNameRealTests(t *testing.T) {
 	if len(rows) != 12 {
 		t.Fatalf("docs/invariants.md lists %d invariants, docs/design.md section 4 has 12", len(rows))
 	}
-	tests := map[string]bool{}       // by directory and function
-	functions := map[string]string{} // by function alone: where
-	for _, f := range sources(t) {
-		for _, declaration := range f.syntax.Decls {
-			if fn, ok := declaration.(*ast.FuncDecl); ok && f.test && fn.Recv == nil {
-				tests[f.pkg+"."+fn.Name.Name] = true
-				functions[fn.Name.Name] = f.pkg
-			}
-		}
-	}
+	tests, functions := testFunctions(t)
 	listed := map[string]bool{}
 	for i, r := range rows {
 		if want := fmt.Sprint(i + 1); r.number != want {
@@ -106,6 +97,52 @@ func TestInvariantsNameRealTests(t *testing.T) {
 		_, function := splitTest(name)
 		if numbered.MatchString(function) && !listed[name] {
 			t.Errorf("%s proves an invariant, and that row of docs/invariants.md does not name it", name)
+		}
+	}
+}
+
+// testFunctions are the tests of the module: by directory and function, and the
+// directory of each function.
+func testFunctions(t *testing.T) (tests map[string]bool, functions map[string]string) {
+	t.Helper()
+	tests, functions = map[string]bool{}, map[string]string{}
+	for _, f := range sources(t) {
+		for _, declaration := range f.syntax.Decls {
+			if fn, ok := declaration.(*ast.FuncDecl); ok && f.test && fn.Recv == nil {
+				tests[f.pkg+"."+fn.Name.Name] = true
+				functions[fn.Name.Name] = f.pkg
+			}
+		}
+	}
+	return tests, functions
+}
+
+func TestNeverAgainNamesRealTests(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "docs", "never-again.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := invariants(string(text))
+	if err != nil || len(rows) == 0 {
+		t.Fatal(len(rows), err)
+	}
+	tests, functions := testFunctions(t)
+	for i, r := range rows {
+		if want := fmt.Sprint(i + 1); r.number != want {
+			t.Errorf("row %d is numbered %s", i+1, r.number)
+		}
+		if len(r.proved) == 0 {
+			t.Errorf("row %s names no test", r.number)
+		}
+		for _, name := range r.proved {
+			if !tests[name] {
+				t.Errorf("row %s: %s does not exist", r.number, name)
+			}
+		}
+		for _, name := range r.planned {
+			if pkg, exists := functions[name]; exists {
+				t.Errorf("row %s: %s exists in %s: move it to \"Proved by\"", r.number, name, pkg)
+			}
 		}
 	}
 }

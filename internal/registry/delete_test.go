@@ -208,6 +208,31 @@ func TestDeleteBlob(t *testing.T) {
 	}
 }
 
+// What is remembered of a blob is about its bytes and never about who has it:
+// another repository's use of the same bytes brings nothing back.
+func TestCVE2026_35172_DeletedBlobStaysDeleted(t *testing.T) {
+	b := newBench(t)
+	b.create("aa", "bb")
+	secret := []byte("bytes of both")
+	d := b.putBlob("aa", secret)
+	b.putBlob("bb", secret)
+	for _, repo := range []string{"aa", "bb"} {
+		if got, err := b.readBlob(repo, d); err != nil || !bytes.Equal(got, secret) {
+			t.Fatalf("%s: %q, %v", repo, got, err)
+		}
+	}
+	if err := b.DeleteBlob(context.Background(), scope, "aa", d); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.readBlob("bb", d); err != nil || !bytes.Equal(got, secret) {
+		t.Fatalf("the other repository: %q, %v", got, err)
+	}
+	_, err := b.readBlob("aa", d)
+	wantRefusal(t, err, registry.LayerNotFound, "")
+	_, err = b.ProbeBlob(context.Background(), scope, "aa", d)
+	wantRefusal(t, err, registry.LayerNotFound, "")
+}
+
 // deleteFirst deletes a repository when its first byte is asked for.
 type deleteFirst struct {
 	t    *testing.T

@@ -5,6 +5,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -24,7 +25,7 @@ import (
 type limitKind string
 
 const (
-	bySHA256   limitKind = "sha256"   // every byte pushed is hashed once; of one core
+	byDisk     limitKind = "disk"     // every byte pushed is written and flushed
 	byFsync    limitKind = "fsync"    // every blob and manifest pushed is durable by itself
 	byBytes    limitKind = "bytes"    // a bare server that sends bytes
 	byRequests limitKind = "requests" // a bare server that checks a password
@@ -34,6 +35,7 @@ const (
 type limits struct {
 	SHA256   float64 `json:"sha256_mb_per_second_core"`
 	AESGCM   float64 `json:"aes256gcm_mb_per_second_core"`
+	Disk     float64 `json:"disk_mb_per_second"`
 	Fsync1   float64 `json:"fsyncs_per_second_1_writer"`
 	Fsync4   float64 `json:"fsyncs_per_second_4_writers"`
 	Requests float64 `json:"bare_requests_per_second"`
@@ -45,8 +47,8 @@ type limits struct {
 func (l limits) share(k limitKind, s sample) float64 {
 	requests := float64(s.Requests) / s.Seconds
 	switch k {
-	case bySHA256:
-		return s.Rate / l.SHA256
+	case byDisk:
+		return s.Rate / l.Disk
 	case byFsync:
 		return requests / 4 / l.Fsync4
 	case byBytes:
@@ -69,6 +71,9 @@ func measureLimits(ctx context.Context, sc scale, dirs *dirs, src *source, bare 
 	nonce, sealed := make([]byte, gcm.NonceSize()), make([]byte, 0, mib+gcm.Overhead())
 	l.AESGCM = throughput(sc.limit, func(b []byte) { gcm.Seal(sealed, nonce, b, nil) })
 	err = dirs.with("limits", func(dir string) (err error) {
+		if l.Disk, err = flushes(dir, 4, sc.medium, sc.limit); err != nil {
+			return err
+		}
 		if l.Fsync1, err = fsyncs(dir, 1, sc.limit); err != nil {
 			return err
 		}
@@ -109,33 +114,72 @@ func throughput(d time.Duration, fn func([]byte)) float64 {
 	return float64(n) * mib / 1e6 / time.Since(began).Seconds()
 }
 
-// fsyncs appends 4 KiB to a file and syncs it, over and over.
-func fsyncs(dir string, writers int, d time.Duration) (float64, error) {
-	var (
-		n     atomic.Int64
-		group sync.WaitGroup
-		errs  = make([]error, writers)
-	)
+// flushes writes files of the size given and syncs each, over and over: how
+// many MB/s the disk takes from a program that does nothing else.
+func flushes(dir string, writers int, size int64, d time.Duration) (float64, error) {
 	began := time.Now()
-	for i := range writers {
+	n, err := together(writers, func(i int) (n int64, err error) {
+		b := make([]byte, size)
+		rand.Read(b) // never fails (crypto/rand); a disk may be good at zeros
+		for k := 0; err == nil && time.Since(began) < d; k++ {
+			name := filepath.Join(dir, fmt.Sprintf("flush%d-%d", i, k))
+			if err = writeSynced(name, b); err == nil {
+				n += size
+			}
+		}
+		return n, err
+	})
+	return float64(n) / 1e6 / time.Since(began).Seconds(), err
+}
+
+func writeSynced(name string, b []byte) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// together runs fn n times at once and adds up what it counts.
+func together(n int, fn func(i int) (int64, error)) (int64, error) {
+	var (
+		sum   atomic.Int64
+		group sync.WaitGroup
+		errs  = make([]error, n)
+	)
+	for i := range n {
 		group.Go(func() {
-			f, err := os.Create(filepath.Join(dir, fmt.Sprintf("sync%d", i)))
-			if err != nil {
-				errs[i] = err
-				return
-			}
-			b := make([]byte, 4*kib)
-			for err == nil && time.Since(began) < d {
-				if _, err = f.Write(b); err == nil {
-					err = f.Sync()
-				}
-				n.Add(1)
-			}
-			errs[i] = errors.Join(err, f.Close())
+			count, err := fn(i)
+			sum.Add(count)
+			errs[i] = err
 		})
 	}
 	group.Wait()
-	return float64(n.Load()) / time.Since(began).Seconds(), errors.Join(errs...)
+	return sum.Load(), errors.Join(errs...)
+}
+
+// fsyncs appends 4 KiB to a file and syncs it, over and over.
+func fsyncs(dir string, writers int, d time.Duration) (float64, error) {
+	began := time.Now()
+	n, err := together(writers, func(i int) (n int64, err error) {
+		f, err := os.Create(filepath.Join(dir, fmt.Sprintf("sync%d", i)))
+		if err != nil {
+			return 0, err
+		}
+		b := make([]byte, 4*kib)
+		for err == nil && time.Since(began) < d {
+			if _, err = f.Write(b); err == nil {
+				err = f.Sync()
+			}
+			n++
+		}
+		return n, errors.Join(err, f.Close())
+	})
+	return float64(n) / time.Since(began).Seconds(), err
 }
 
 // bareKey is of no value: the bare server has nothing to protect.

@@ -185,9 +185,9 @@ func TestClientBound(t *testing.T) {
 }
 
 func TestShareOfTheLimit(t *testing.T) {
-	l := limits{SHA256: 1000, Fsync4: 100, Requests: 2000, Bytes: 500}
+	l := limits{Disk: 1000, Fsync4: 100, Requests: 2000, Bytes: 500}
 	s := sample{Rate: 250, Requests: 400, Seconds: 2}
-	for kind, want := range map[limitKind]float64{bySHA256: 0.25, byFsync: 0.5, byBytes: 0.5, byRequests: 0.1} {
+	for kind, want := range map[limitKind]float64{byDisk: 0.25, byFsync: 0.5, byBytes: 0.5, byRequests: 0.1} {
 		if got := l.share(kind, s); got != want {
 			t.Errorf("%s: %v, want %v", kind, got, want)
 		}
@@ -196,8 +196,8 @@ func TestShareOfTheLimit(t *testing.T) {
 
 func TestReportIsComplete(t *testing.T) {
 	r := result{
-		Subjects: []string{"berth", "zot|2"}, CPUs: 2, Limits: limits{SHA256: 100},
-		Rows: []row{{"push", "MB/s", bySHA256, map[string][]sample{
+		Subjects: []string{"berth", "zot|2"}, CPUs: 2, Limits: limits{Disk: 100},
+		Rows: []row{{"push", "MB/s", byDisk, map[string][]sample{
 			"berth": {{Rate: 20, Seconds: 1, ClientBound: true}, {Rate: 30, Seconds: 1, ClientBound: true}},
 			"zot|2": {{Rate: 10, Seconds: 1}, {Rate: 10, Seconds: 1}},
 		}}},
@@ -210,7 +210,7 @@ func TestReportIsComplete(t *testing.T) {
 	if err := r.markdown(&markdown); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"2.50 (2.00 3.00)", "25 % sha256", "the client is the limit", "12.00"} {
+	for _, want := range []string{"2.50 (2.00 3.00)", "25 % disk", "the client is the limit", "12.00"} {
 		if !strings.Contains(text.String(), want) || !strings.Contains(markdown.String(), want) {
 			t.Errorf("%q is missing in\n%s\n%s", want, &text, &markdown)
 		}

@@ -129,6 +129,7 @@ func (r result) limits() grid {
 	return grid{[]string{"limit of this machine", "measured"}, [][]string{
 		{"SHA-256, a core", fmt.Sprintf("%.2f GB/s", r.Limits.SHA256/1000)},
 		{"AES-256-GCM, a core", fmt.Sprintf("%.2f GB/s", r.Limits.AESGCM/1000)},
+		{"files of 4 MiB written and flushed, 4 writers", fmt.Sprintf("%.0f MB/s", r.Limits.Disk)},
 		{"fsync after 4 KiB, 1 and 4 writers", fmt.Sprintf("%.0f and %.0f /s", r.Limits.Fsync1, r.Limits.Fsync4)},
 		{"bare Go server with an HMAC check, 8 clients", fmt.Sprintf("%.0f requests/s", r.Limits.Requests)},
 		{"the same, 4 MiB bodies from a file, 4 clients", fmt.Sprintf("%.0f MB/s", r.Limits.Bytes)},

@@ -144,7 +144,7 @@ func TestWholeRunAgainstFakes(t *testing.T) {
 			}
 		}
 	}
-	if l := res.Limits; min(l.SHA256, l.AESGCM, l.Fsync1, l.Fsync4, l.Requests, l.Bytes) <= 0 {
+	if l := res.Limits; min(l.SHA256, l.AESGCM, l.Disk, l.Fsync1, l.Fsync4, l.Requests, l.Bytes) <= 0 {
 		t.Errorf("limits: %+v", l)
 	}
 	if len(res.Figures) != 5 || len(res.Figures[0].Values) != 2 {

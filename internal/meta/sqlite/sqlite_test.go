@@ -3,9 +3,12 @@ package sqlite_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+	"time"
 
 	"berth/internal/meta"
 	"berth/internal/meta/metatest"
@@ -122,5 +125,56 @@ func TestFullDatabase(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// quay#4193 and its like: whoever writes while others write or read waits for
+// them. "database is locked" reaches nobody, also with a second program on the
+// file, as the commands beside the server are.
+func TestNeverLocked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "meta.db")
+	both := []*meta.DB{open(t, path), open(t, path)}
+	ctx := context.Background()
+	var wg sync.WaitGroup
+	for i := range 8 {
+		db := both[i%2]
+		wg.Go(func() {
+			for n := range 40 {
+				update := db.Update
+				if n%2 == 0 {
+					update = db.UpdateRelaxed
+				}
+				err := update(ctx, func(tx *meta.Tx) error {
+					return tx.AddTrash(meta.Trash{Location: fmt.Sprint(i, "-", n), Domain: "d", Since: time.Unix(int64(n), 0)})
+				})
+				if err != nil {
+					t.Errorf("write: %v", err)
+					return
+				}
+			}
+		})
+		wg.Go(func() {
+			for range 40 {
+				err := db.View(ctx, func(tx *meta.Tx) error {
+					_, err := tx.OldTrash(time.Unix(1000, 0), 1000)
+					return err
+				})
+				if err != nil {
+					t.Errorf("read: %v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	err := both[0].View(ctx, func(tx *meta.Tx) error {
+		all, err := tx.OldTrash(time.Unix(1000, 0), 1000)
+		if len(all) != 8*40 {
+			t.Errorf("%d rows, want %d", len(all), 8*40)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

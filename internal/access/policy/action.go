@@ -1,7 +1,7 @@
 package policy
 
 import (
-	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -36,24 +36,71 @@ func repositoryActions() []string {
 
 const maxAction = 128
 
-// checkAction accepts "*" and ecr: actions that match at least one operation.
-func checkAction(action string) error {
+// checkRepositoryAction accepts "*" and ecr: actions that match at least one
+// operation.
+func checkRepositoryAction(action string) *fault {
 	if action == "*" {
 		return nil
 	}
 	service, pattern, ok := strings.Cut(action, ":")
 	switch {
 	case !ok || !strings.EqualFold(service, "ecr"):
-		return fmt.Errorf("action %q is not an action of ecr", clip(action))
+		return faultAt(0, "action %q is not an action of ecr", clip(action))
 	case len(pattern) > maxAction:
-		return fmt.Errorf("action %q is too long", clip(action))
+		return faultAt(0, "action %q is too long", clip(action))
 	case strings.EqualFold(pattern, "GetAuthorizationToken"):
-		return fmt.Errorf("action %q cannot be granted by a repository policy; grant it to the caller instead", action)
+		return faultAt(0, "action %q cannot be granted by a repository policy; grant it to the caller instead", action)
+	case !matchesOneOf(pattern, repositoryActions()):
+		return faultAt(0, "action %q matches no operation of ecr", clip(action))
 	}
-	for _, name := range repositoryActions() {
-		if matchFold(pattern, name) {
-			return nil
-		}
+	return nil
+}
+
+// checkIdentityAction accepts "*" and the actions of any service, known or not:
+// an identity may have policies for services that are not here.
+//
+// Source: the messages that IAM gives for CreatePolicy and PutUserPolicy.
+func checkIdentityAction(action string) *fault {
+	if action == "*" {
+		return nil
 	}
-	return fmt.Errorf("action %q matches no operation of ecr", clip(action))
+	service, pattern, ok := strings.Cut(action, ":")
+	switch {
+	case !ok:
+		return faultAt(0, "action %q names no service; write it as service:Operation", clip(action)).
+			saying("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.")
+	case strings.Contains(pattern, ":"):
+		return faultAt(0, "action %q has more than one colon", clip(action)).
+			saying("Actions/Condition can contain only one colon.")
+	case service != "*" && strings.Trim(strings.ToLower(service), "abcdefghijklmnopqrstuvwxyz0123456789-.") != "", service == "":
+		return faultAt(0, "action %q does not begin with the name of a service", clip(action)).
+			saying("Vendor %s is not valid", clip(service))
+	case pattern == "":
+		return faultAt(0, "action %q names no operation", clip(action))
+	case len(pattern) > maxAction:
+		return faultAt(0, "action %q is too long", clip(action))
+	}
+	return nil
+}
+
+// trustActions returns what the trust policy of a role can allow (Service
+// Authorization Reference, "AWS Security Token Service", actions on roles).
+func trustActions() []string {
+	return []string{
+		"AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity", "SetContext", "SetSourceIdentity", "TagSession",
+	}
+}
+
+// checkTrustAction accepts sts: actions that match at least one of those.
+func checkTrustAction(action string) *fault {
+	service, pattern, _ := strings.Cut(action, ":")
+	if strings.EqualFold(service, "sts") && len(pattern) <= maxAction && matchesOneOf(pattern, trustActions()) {
+		return nil
+	}
+	return faultAt(0, "action %q assumes no role; a trust policy has actions such as sts:AssumeRole", clip(action)).
+		saying("AssumeRole policy may only specify STS AssumeRole actions.")
+}
+
+func matchesOneOf(pattern string, names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return matchFold(pattern, name) })
 }

@@ -3,11 +3,8 @@ package policy
 import (
 	"cmp"
 	"encoding/base64"
-	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 )
 
 const maxConditionKey = 512
@@ -49,7 +46,8 @@ func isConditionKey(s string) bool {
 }
 
 // conditionValues reads a value or a list of values, and checks that the
-// operator can read each. Values with a policy variable are known only later.
+// operator can read each. Where policy variables are possible, a value with one
+// is known only later.
 func conditionValues(op Operator, m member) ([]string, *fault) {
 	items := m.value.items
 	if m.value.kind != array {
@@ -58,7 +56,7 @@ func conditionValues(op Operator, m member) ([]string, *fault) {
 	if len(items) == 0 {
 		return nil, faultAt(m.value.offset, "condition key %q has an empty list", clip(m.name))
 	}
-	valid := valueTest(op.Name)
+	valid, variables := valueTest(op.Name), hasVariables(op.Name)
 	values := make([]string, len(items))
 	for i, item := range items {
 		switch item.kind {
@@ -66,7 +64,7 @@ func conditionValues(op Operator, m member) ([]string, *fault) {
 		default:
 			return nil, faultAt(item.offset, "condition key %q must hold strings, not %s", clip(m.name), item.kind)
 		}
-		if !strings.Contains(item.text, "${") && !valid(item.text) {
+		if !(variables && strings.Contains(item.text, "${")) && !valid(item.text) {
 			return nil, faultAt(item.offset, "%s cannot read the value %q", op, clip(item.text))
 		}
 		values[i] = item.text
@@ -95,6 +93,14 @@ func valueTest(name string) func(string) bool {
 	return nil
 }
 
+// hasVariables tells which operators take policy variables (IAM User Guide, "IAM
+// JSON policy elements: Condition operators", the line "Policy variables" of
+// each). Elsewhere one is refused: it would be compared as text that no number,
+// date or address equals, and a Deny with it would deny nothing.
+func hasVariables(name string) bool {
+	return name == "Bool" || strings.HasPrefix(name, "String") || strings.HasPrefix(name, "Arn")
+}
+
 // parseOperator takes an operator apart: [qualifier:]Name[IfExists].
 func parseOperator(s string) (Operator, bool) {
 	var op Operator
@@ -113,39 +119,9 @@ func parseOperator(s string) (Operator, bool) {
 
 func isText(string) bool { return true }
 
-func isNumber(s string) bool {
-	if strings.Trim(s, "+-.0123456789eE") != "" {
-		return false // no hexadecimal, no Inf
-	}
-	_, err := strconv.ParseFloat(s, 64)
-	return err == nil
-}
-
 func isBool(s string) bool { return strings.EqualFold(s, "true") || strings.EqualFold(s, "false") }
 
 func isBinary(s string) bool {
 	_, err := base64.StdEncoding.DecodeString(s)
 	return err == nil
-}
-
-func isNetwork(s string) bool {
-	if strings.Contains(s, "/") {
-		_, err := netip.ParsePrefix(s)
-		return err == nil
-	}
-	addr, err := netip.ParseAddr(s)
-	return err == nil && addr.Zone() == ""
-}
-
-// isDate accepts the W3C profile of ISO 8601 and seconds since 1970.
-func isDate(s string) bool {
-	if _, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return true
-	}
-	for _, layout := range []string{"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05", "2006-01-02", "2006-01"} {
-		if _, err := time.Parse(layout, s); err == nil {
-			return true
-		}
-	}
-	return false
 }

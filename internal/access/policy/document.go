@@ -1,9 +1,6 @@
 package policy
 
-import (
-	"encoding/json"
-	"strings"
-)
+import "encoding/json"
 
 // Versions of the policy language. A document without one has Version2008.
 const (
@@ -25,28 +22,32 @@ type Document struct {
 // Effect is what a matching statement does.
 type Effect string
 
-// The values of Effect.
+// The values of Effect. Silent is no effect of a statement, but what a document
+// says when no statement applies: the implicit deny.
 const (
-	Allow Effect = "Allow"
-	Deny  Effect = "Deny"
+	Silent Effect = ""
+	Allow  Effect = "Allow"
+	Deny   Effect = "Deny"
 )
 
 // Statement is one statement. The Not… fields turn the list beside them into
 // "everything except".
 type Statement struct {
-	// SID is the optional Sid; ECR does not ask for it to be unique.
+	// SID is the optional Sid; unlike IAM, ECR does not ask for it to be unique.
 	SID    string
 	Effect Effect
-	// Principals is sorted and not empty.
+	// Principals is sorted. It is empty in an identity policy, whose principal is
+	// who it is attached to, and only there.
 	Principals   []Principal
 	NotPrincipal bool // only with Deny
-	// Actions is not empty; each is "*", or "ecr:" and an operation name that
-	// may hold "*" and "?". Matching ignores case.
+	// Actions is not empty; each is "*", or a service such as "ecr:" and an
+	// operation name that may hold "*" and "?". Matching ignores case.
 	Actions   []string
 	NotAction bool
-	// Resources is empty when the statement has no Resource element, which in a
-	// repository policy means the repository itself. Otherwise each is "*" or an
-	// ARN that may hold "*" and "?".
+	// Resources is empty when the statement has no Resource element: then the
+	// resource is what the policy is attached to, a repository or a role.
+	// Otherwise each is "*" or an ARN that may hold "*" and "?"; in an identity
+	// policy the ARN may lack fields at its end.
 	Resources   []string
 	NotResource bool
 	// Conditions must all hold. It is sorted by operator and key.
@@ -161,31 +162,4 @@ func place[T any](negated bool, v T, plain, not *T) {
 		return
 	}
 	*plain = v
-}
-
-// matchFold reports whether s matches a pattern of "*" and "?", ignoring the
-// case of ASCII letters. It takes time proportional to the product of the
-// lengths at worst and does not recurse.
-func matchFold(pattern, s string) bool {
-	pattern, s = strings.ToLower(pattern), strings.ToLower(s)
-	p, i, star, mark := 0, 0, -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
-			p++
-			i++
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	for p < len(pattern) && pattern[p] == '*' {
-		p++
-	}
-	return p == len(pattern)
 }

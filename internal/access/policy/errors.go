@@ -10,13 +10,13 @@ type Error struct {
 	// Line and Column, counted from 1 in characters, say where the fault starts.
 	Line, Column int
 
-	reason error
+	reason   error
+	sentence string
 }
 
-// Error returns ECR's text, which never says more.
-func (e *Error) Error() string {
-	return "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided'"
-}
+// Error returns what AWS answers: of a repository policy ECR's one text, which
+// never says more; of the policies of IAM the message of MalformedPolicyDocument.
+func (e *Error) Error() string { return e.sentence }
 
 // Reason says what is wrong and where, for logs and the command line.
 func (e *Error) Reason() string {
@@ -30,18 +30,30 @@ func (e *Error) Unwrap() error { return e.reason }
 type fault struct {
 	offset int
 	reason error
+	// sentence is IAM's message for it, if IAM has one of its own.
+	sentence string
 }
 
 func faultAt(offset int, format string, args ...any) *fault {
 	return &fault{offset: offset, reason: fmt.Errorf(format, args...)}
 }
 
+// saying gives the fault IAM's own message.
+func (f *fault) saying(format string, args ...any) *fault {
+	f.sentence = fmt.Sprintf(format, args...)
+	return f
+}
+
 // locate turns a fault into an Error.
-func (f *fault) locate(text string) *Error {
+func (f *fault) locate(text string, d dialect) *Error {
 	before := text[:min(max(f.offset, 0), len(text))]
 	line := strings.Count(before, "\n") + 1
 	column := len([]rune(before[strings.LastIndexByte(before, '\n')+1:])) + 1
-	return &Error{Line: line, Column: column, reason: f.reason}
+	sentence := d.sentence
+	if d.explains && f.sentence != "" {
+		sentence = f.sentence
+	}
+	return &Error{Line: line, Column: column, reason: f.reason, sentence: sentence}
 }
 
 // clip keeps what the document said short inside a reason.

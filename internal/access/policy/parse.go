@@ -14,17 +14,38 @@ const MaxTextLength = 10240
 // ParseRepositoryPolicy reads and validates a repository policy. The error is
 // always an *[Error].
 func ParseRepositoryPolicy(s string) (*Document, error) {
+	d := repositoryPolicy()
 	if n := utf8.RuneCountInString(s); n > MaxTextLength {
-		return nil, faultAt(0, "the policy has %d characters; at most %d are allowed", n, MaxTextLength).locate("")
+		return nil, faultAt(0, "the policy has %d characters; at most %d are allowed", n, MaxTextLength).locate("", d)
 	}
-	d, f := parse(s)
-	if f != nil {
-		return nil, f.locate(s)
-	}
-	return d, nil
+	return d.read(s)
 }
 
-func parse(s string) (*Document, *fault) {
+// ParseIdentityPolicy reads and validates a policy that is attached to a user, a
+// group or a role, a permissions boundary or a session policy: statements without
+// a principal, on resources of any service. The error is always an *[Error] with
+// the text of IAM's MalformedPolicyDocument. The caller limits the size of the
+// text, since each kind of policy has a limit of its own.
+//
+// Source: IAM User Guide, "Grammar of the IAM JSON policy language".
+func ParseIdentityPolicy(s string) (*Document, error) { return identityPolicy().read(s) }
+
+// ParseTrustPolicy reads and validates the AssumeRolePolicyDocument of a role:
+// statements with a principal and actions of STS, on the role itself. Errors and
+// size are as in [ParseIdentityPolicy].
+//
+// Source: IAM User Guide, "Roles terms and concepts" (role trust policy).
+func ParseTrustPolicy(s string) (*Document, error) { return trustPolicy().read(s) }
+
+func (d dialect) read(s string) (*Document, error) {
+	doc, f := d.parse(s)
+	if f != nil {
+		return nil, f.locate(s, d)
+	}
+	return doc, nil
+}
+
+func (d dialect) parse(s string) (*Document, *fault) {
 	if !utf8.ValidString(s) {
 		return nil, faultAt(0, "the policy is not valid UTF-8")
 	}
@@ -35,14 +56,14 @@ func parse(s string) (*Document, *fault) {
 	if f := members(root, "the policy", "Version", "Id", "Statement"); f != nil {
 		return nil, f
 	}
-	d := &Document{Version: Version2008}
+	doc := &Document{Version: Version2008}
 	if v := root.get("Version"); v != nil {
 		if v.kind != text || (v.text != Version2008 && v.text != Version2012) {
 			return nil, faultAt(v.offset, "Version must be %q or %q", Version2012, Version2008)
 		}
-		d.Version = v.text
+		doc.Version = v.text
 	}
-	if d.ID, f = optionalString(root, "Id"); f != nil {
+	if doc.ID, f = optionalString(root, "Id"); f != nil {
 		return nil, f
 	}
 	list := root.get("Statement")
@@ -56,13 +77,20 @@ func parse(s string) (*Document, *fault) {
 	case len(list.items) == 0:
 		return nil, faultAt(list.offset, "Statement is empty")
 	}
-	d.Statements = make([]Statement, len(list.items))
+	doc.Statements = make([]Statement, len(list.items))
+	sids := map[string]bool{}
 	for i, n := range list.items {
-		if f := d.Statements[i].parse(n); f != nil {
+		s := &doc.Statements[i]
+		if f := s.parse(n, d); f != nil {
 			return nil, f
 		}
+		if d.uniqueSIDs && s.SID != "" && sids[s.SID] {
+			return nil, faultAt(n.offset, "Sid %q occurs twice", clip(s.SID)).
+				saying("Statement IDs (SID) in a single policy must be unique.")
+		}
+		sids[s.SID] = true
 	}
-	return d, nil
+	return doc, nil
 }
 
 // members checks that n is an object with known members only.
@@ -95,13 +123,20 @@ func optionalString(n *node, name string) (string, *fault) {
 	return v.text, nil
 }
 
-func (s *Statement) parse(n *node) (f *fault) {
+func (s *Statement) parse(n *node, d dialect) (f *fault) {
 	if f := members(n, "a statement", "Sid", "Effect", "Principal", "NotPrincipal",
 		"Action", "NotAction", "Resource", "NotResource", "Condition"); f != nil {
 		return f
 	}
+	if f := d.checkForbidden(n); f != nil {
+		return f
+	}
 	if s.SID, f = optionalString(n, "Sid"); f != nil {
 		return f
+	}
+	if d.uniqueSIDs && strings.ContainsFunc(s.SID, notAlphanumeric) {
+		return faultAt(n.get("Sid").offset, "Sid %q has characters other than letters and digits", clip(s.SID)).
+			saying("Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*")
 	}
 	switch effect := n.get("Effect"); {
 	case effect == nil:
@@ -111,19 +146,25 @@ func (s *Statement) parse(n *node) (f *fault) {
 	default:
 		s.Effect = Effect(effect.text)
 	}
-	if f := s.parsePrincipals(n); f != nil {
+	if d.principals {
+		if f := s.parsePrincipals(n); f != nil {
+			return f
+		}
+	}
+	if f := s.parseActions(n, d); f != nil {
 		return f
 	}
-	if f := s.parseActions(n); f != nil {
-		return f
-	}
-	if f := s.parseResources(n); f != nil {
+	if f := s.parseResources(n, d); f != nil {
 		return f
 	}
 	if c := n.get("Condition"); c != nil {
 		s.Conditions, f = parseConditions(c)
 	}
 	return f
+}
+
+func notAlphanumeric(r rune) bool {
+	return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
 // either returns the one of two members that is given; both is a fault.
@@ -156,13 +197,13 @@ func strings1(n *node, what string) ([]*node, *fault) {
 	return n.items, nil
 }
 
-func (s *Statement) parseActions(n *node) *fault {
+func (s *Statement) parseActions(n *node, d dialect) *fault {
 	v, not, f := either(n, "Action", "NotAction")
 	if f != nil {
 		return f
 	}
 	if v == nil {
-		return faultAt(n.offset, "the statement has no Action")
+		return faultAt(n.offset, "the statement has no Action").saying("%s", d.noAction)
 	}
 	list, f := strings1(v, "Action")
 	if f != nil {
@@ -170,18 +211,24 @@ func (s *Statement) parseActions(n *node) *fault {
 	}
 	s.NotAction = not
 	for _, item := range list {
-		if err := checkAction(item.text); err != nil {
-			return &fault{offset: item.offset, reason: err}
+		if f := d.checkAction(item.text); f != nil {
+			f.offset = item.offset
+			return f
 		}
 		s.Actions = append(s.Actions, item.text)
 	}
 	return nil
 }
 
-func (s *Statement) parseResources(n *node) *fault {
+func (s *Statement) parseResources(n *node, d dialect) *fault {
 	v, not, f := either(n, "Resource", "NotResource")
-	if f != nil || v == nil {
+	switch {
+	case f != nil:
 		return f
+	case v == nil && d.resources:
+		return faultAt(n.offset, "the statement has no Resource").saying("Policy statement must contain resources.")
+	case v == nil:
+		return nil
 	}
 	list, f := strings1(v, "Resource")
 	if f != nil {
@@ -189,8 +236,9 @@ func (s *Statement) parseResources(n *node) *fault {
 	}
 	s.NotResource = not
 	for _, item := range list {
-		if item.text != "*" && (!strings.HasPrefix(item.text, "arn:") || strings.Count(item.text, ":") < 5) {
-			return faultAt(item.offset, "resource %q is neither \"*\" nor an ARN", clip(item.text))
+		if item.text != "*" && (!strings.HasPrefix(item.text, "arn:") || strings.Count(item.text, ":") < d.colons) {
+			return faultAt(item.offset, "resource %q is neither \"*\" nor an ARN", clip(item.text)).
+				saying("Resource %s must be in ARN format or \"*\".", clip(item.text))
 		}
 		s.Resources = append(s.Resources, item.text)
 	}
@@ -203,7 +251,9 @@ func (s *Statement) parsePrincipals(n *node) *fault {
 	case f != nil:
 		return f
 	case v == nil:
-		return faultAt(n.offset, "the statement has no Principal")
+		// terraform-aws-modules/terraform-aws-iam#47
+		return faultAt(n.offset, "the statement has no Principal").
+			saying("Invalid principal in policy: com.amazon.balsa.error.InvalidPolicyException: The passed in policy has a statement with no principals!")
 	case not && s.Effect != Deny:
 		return faultAt(v.offset, "NotPrincipal goes only with Effect \"Deny\"")
 	case not && v.kind == text:
@@ -231,7 +281,8 @@ func (s *Statement) parsePrincipals(n *node) *fault {
 		for _, item := range list {
 			value, err := normalise(item.text)
 			if err != nil {
-				return &fault{offset: item.offset, reason: err}
+				f := &fault{offset: item.offset, reason: err}
+				return f.saying("Invalid principal in policy: %q:%q", m.name, clip(item.text))
 			}
 			s.Principals = append(s.Principals, Principal{PrincipalType(m.name), value})
 		}

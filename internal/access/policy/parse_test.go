@@ -270,7 +270,7 @@ func checkStable(t interface{ Fatalf(string, ...any) }, d *Document) {
 	if err != nil {
 		t.Fatalf("marshal: %v", err)
 	}
-	again, f := parse(string(text)) // without the limit on length
+	again, f := repositoryPolicy().parse(string(text)) // without the limit on length
 	if f != nil {
 		t.Fatalf("accepted, but not what it marshals to: %v\n%s", f.reason, text)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"time"
 )
 
 // Request is one question: may this principal perform this operation on this
@@ -19,6 +21,23 @@ type Request struct {
 	// ResourceAccount is the account that owns the resource: the registryId of
 	// the call, or the caller's own account for operations on "*".
 	ResourceAccount string
+	// Call is how the request came, for conditions.
+	Call Call
+	// Tags are those that the request sets on its resource, and TagKeys the keys
+	// of those it removes.
+	Tags    []Tag
+	TagKeys []string
+	// Keys are the condition keys. [Rules] sets them.
+	Keys Keys
+}
+
+// tagKeys is what aws:TagKeys says.
+func (r *Request) tagKeys() []string {
+	out := append([]string(nil), r.TagKeys...)
+	for _, t := range r.Tags {
+		out = append(out, t.Key)
+	}
+	return out
 }
 
 // check refuses questions nobody should be able to ask. It guards against a
@@ -36,8 +55,8 @@ func (r Request) check() error {
 	return nil
 }
 
-// crossAccount reports whether the resource belongs to somebody else.
-func (r Request) crossAccount() bool { return r.ResourceAccount != r.Principal.Account }
+// CrossAccount reports whether the resource belongs to somebody else.
+func (r Request) CrossAccount() bool { return r.ResourceAccount != r.Principal.Account }
 
 // Authorizer is the one place where calls are allowed or denied.
 type Authorizer interface {
@@ -148,6 +167,10 @@ func (AccountRoot) Evaluate(_ context.Context, req Request) (Verdict, error) {
 type Rules struct {
 	Identity Source
 	Resource Source
+	// ResourceTags serves conditions on them; nil: resources have none.
+	ResourceTags TagReader
+	// Now is the time that conditions compare with; nil is [time.Now].
+	Now func() time.Time
 }
 
 // Authorize implements [Authorizer].
@@ -155,6 +178,29 @@ func (r Rules) Authorize(ctx context.Context, req Request) error {
 	if err := req.check(); err != nil {
 		return err
 	}
+	k := r.keys(ctx, &req)
+	if err := r.decide(ctx, req); k.err == nil || err != nil && !IsDenied(err) {
+		return err
+	}
+	return fmt.Errorf("read what the conditions on %s ask for: %w", req.Action, k.err)
+}
+
+// keys gives a request its condition keys.
+func (r Rules) keys(ctx context.Context, req *Request) *keys {
+	now := time.Now
+	if r.Now != nil {
+		now = r.Now
+	}
+	k := &keys{req: req, now: now()}
+	if r.ResourceTags != nil {
+		k.tags = sync.OnceValues(func() ([]Tag, error) { return r.ResourceTags(ctx, req.Resource) })
+	}
+	req.Keys = k
+	return k
+}
+
+// decide asks both sides.
+func (r Rules) decide(ctx context.Context, req Request) error {
 	identity, err := ask(ctx, r.Identity, req)
 	if err != nil {
 		return fmt.Errorf("evaluate identity-based permissions for %s: %w", req.Action, err)
@@ -169,7 +215,7 @@ func (r Rules) Authorize(ctx context.Context, req Request) error {
 	if resource == Deny {
 		return deny(req, ResourceDeny)
 	}
-	if req.crossAccount() {
+	if req.CrossAccount() {
 		// ECR names the resource side first when both are missing, since that
 		// is the side the caller cannot see.
 		if resource != Allow {

@@ -16,6 +16,9 @@ type Principal struct {
 	// UserID is the unique identifier of GetCallerIdentity: the account number
 	// for the root user, AIDA… for a user, AROA…:session for a role session.
 	UserID string
+	// Role is the ARN of the role behind a session, with its path; empty for
+	// everybody else.
+	Role string
 	// AccessKeyID is the key the caller signed with, for audit and revocation.
 	AccessKeyID string
 }
@@ -49,6 +52,35 @@ func (p Principal) IsRoot() bool {
 		return false
 	}
 	return rest == "iam::"+p.Account+":root"
+}
+
+// identityARN is what aws:PrincipalArn says: for a session, the role's ARN.
+func (p Principal) identityARN() string {
+	if p.Role != "" {
+		return p.Role
+	}
+	return p.ARN
+}
+
+// kind is what aws:PrincipalType says.
+func (p Principal) kind() string {
+	switch {
+	case p.Role != "":
+		return "AssumedRole"
+	case p.IsRoot():
+		return "Account"
+	default:
+		return "User"
+	}
+}
+
+// userName is what aws:username says: the name of a user, without its path.
+func (p Principal) userName() string {
+	_, path, ok := strings.Cut(p.ARN, ":user/")
+	if !ok {
+		return ""
+	}
+	return path[strings.LastIndexByte(path, '/')+1:]
 }
 
 // IsZero reports whether the principal is nobody.

@@ -71,8 +71,9 @@ func checkRoutes(routes map[string]route) error {
 // A call is one authorised request.
 type call struct {
 	principal access.Principal
-	scope     meta.Scope // registry that the request is about
-	region    string     // of the signature
+	scope     meta.Scope     // registry that the request is about
+	region    string         // of the signature
+	request   access.Request // that was allowed
 }
 
 // ServeHTTP answers one request.
@@ -122,10 +123,11 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = d.Authorize.Authorize(r.Context(), access.Request{
+	c.request = access.Request{
 		Principal: c.principal, Action: "ecr:" + op.Name, Resource: resource, ResourceAccount: c.scope.Account,
-	})
-	if err != nil {
+		Call: access.CallOf(r, c.region), Tags: tagsOf(in), TagKeys: tagKeysOf(in),
+	}
+	if err := d.Authorize.Authorize(r.Context(), c.request); err != nil {
 		return nil, err
 	}
 	return rt.handle(d, r.Context(), c, in)

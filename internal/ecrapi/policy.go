@@ -7,7 +7,7 @@ import (
 )
 
 func setRepositoryPolicy(d *Door, ctx context.Context, c call, in *ecr.SetRepositoryPolicyInput) (any, error) {
-	repo, err := d.Registry.SetPolicy(ctx, c.scope, in.RepositoryName, in.PolicyText)
+	repo, err := d.Registry.SetPolicy(ctx, c.scope, in.RepositoryName, in.PolicyText, c.request, in.Force)
 	if err != nil {
 		return nil, err
 	}

@@ -116,3 +116,27 @@ func member(in any, field string) string {
 	}
 	return v.String()
 }
+
+// tagsOf are the tags that a request sets.
+func tagsOf(in any) (out []access.Tag) {
+	tags, _ := field(in, "Tags").([]ecr.Tag)
+	for _, t := range tags {
+		out = append(out, access.Tag{Key: t.Key, Value: t.Value})
+	}
+	return out
+}
+
+// tagKeysOf are the keys of the tags that a request removes.
+func tagKeysOf(in any) []string {
+	keys, _ := field(in, "TagKeys").([]string)
+	return keys
+}
+
+// field is a member of an input, nil when it has none of that name.
+func field(in any, name string) any {
+	v := reflect.ValueOf(in).Elem().FieldByName(name)
+	if !v.IsValid() {
+		return nil
+	}
+	return v.Interface()
+}

@@ -67,6 +67,7 @@ func encodeList(v []string) (string, error) {
 
 // InsertRepository adds r and sets its ID. ErrExists: the name is taken.
 func (tx *Tx) InsertRepository(r *Repository) error {
+	tx.keys = true
 	filters, err := encodeList(r.MutabilityFilters)
 	if err != nil {
 		return err
@@ -100,6 +101,7 @@ func (tx *Tx) Repositories(s Scope, after string, limit int) ([]Repository, erro
 
 // SaveRepository writes the settings of r that can change after creation.
 func (tx *Tx) SaveRepository(r Repository) error {
+	tx.keys = true
 	filters, err := encodeList(r.MutabilityFilters)
 	if err != nil {
 		return err
@@ -112,6 +114,7 @@ func (tx *Tx) SaveRepository(r Repository) error {
 // DeleteRepository removes a repository with everything in it: images, tags,
 // memberships and upload sessions. The bytes stay until they are collected.
 func (tx *Tx) DeleteRepository(id int64) error {
+	tx.keys = true
 	return tx.one(`DELETE FROM repositories WHERE id = $1`, id)
 }
 

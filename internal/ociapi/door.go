@@ -130,6 +130,7 @@ func (d *Door) authorize(r *request, operation, repository string) error {
 	return d.Authorize.Authorize(r.Context(), access.Request{
 		Principal: r.principal, Action: "ecr:" + operation,
 		Resource: registry.ARN(r.scope, repository), ResourceAccount: r.scope.Account,
+		Call: access.CallOf(r.Request, r.scope.Region),
 	})
 }
 

@@ -109,7 +109,8 @@ func (r *rig) advance(d time.Duration) {
 	r.now = r.now.Add(d)
 }
 
-// Authorize is the real decision for root users, less what the test took away.
+// Authorize is the real decision on root users and repository policies, less
+// what the test took away.
 func (r *rig) Authorize(ctx context.Context, q access.Request) error {
 	r.mu.Lock()
 	r.asked = append(r.asked, q)
@@ -118,7 +119,7 @@ func (r *rig) Authorize(ctx context.Context, q access.Request) error {
 	if no {
 		return &access.DeniedError{Principal: q.Principal, Action: q.Action, Resource: q.Resource, Cause: access.NoIdentityAllow}
 	}
-	return access.Rules{Identity: access.AccountRoot{}}.Authorize(ctx, q)
+	return access.Rules{Identity: access.AccountRoot{}, Resource: r.reg.Permissions(), ResourceTags: r.reg.ResourceTagsOf}.Authorize(ctx, q)
 }
 
 func (r *rig) deny(action, repository string) {

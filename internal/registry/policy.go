@@ -4,15 +4,29 @@ import (
 	"context"
 	"time"
 
+	"berth/internal/access"
 	"berth/internal/access/policy"
 	"berth/internal/lifecycle"
 	"berth/internal/meta"
 )
 
-// SetPolicy replaces the repository policy. The text is kept as it was sent.
-func (r *Registry) SetPolicy(ctx context.Context, s meta.Scope, name, text string) (Repository, error) {
-	if _, err := policy.ParseRepositoryPolicy(text); err != nil {
+// SetPolicy replaces the repository policy. The text is kept as it was sent. One
+// that would keep the caller, who asks for ecr:SetRepositoryPolicy, from setting
+// the next one is refused, unless by force.
+func (r *Registry) SetPolicy(ctx context.Context, s meta.Scope, name, text string, caller access.Request, force bool) (Repository, error) {
+	d, err := policy.ParseRepositoryPolicy(text)
+	if err != nil {
 		return Repository{}, &Error{Code: InvalidParameter, Message: err.Error(), Err: err}
+	}
+	locked := false
+	if !force {
+		if locked, err = r.locksOut(ctx, d, caller); err != nil {
+			return Repository{}, err
+		}
+	}
+	if locked {
+		return Repository{}, refuse(InvalidParameter,
+			"Invalid parameter at 'PolicyText' failed to satisfy constraint: 'The new policy will not allow you to update it in the future; set force to set it nevertheless'")
 	}
 	return r.save(ctx, s, name, func(repo *meta.Repository) error {
 		repo.Policy = text

@@ -44,18 +44,19 @@ type Options struct {
 
 // Registry holds the rules. Its methods may be called at the same time.
 type Registry struct {
-	db      *meta.DB
-	blobs   blob.Store
-	uploads *upload.Receiver
-	pulls   *pullLog
-	seal    Sealer
-	kms     kms.Provider
-	cursors CursorSealer
-	renewal time.Duration   // age of a lease from which on a probe renews it
-	direct  blob.Redirector // nil: blobs are streamed
-	log     *slog.Logger
-	now     func() time.Time
-	host    func(meta.Scope) string
+	db       *meta.DB
+	blobs    blob.Store
+	uploads  *upload.Receiver
+	pulls    *pullLog
+	seal     Sealer
+	kms      kms.Provider
+	cursors  CursorSealer
+	policies policies
+	renewal  time.Duration   // age of a lease from which on a probe renews it
+	direct   blob.Redirector // nil: blobs are streamed
+	log      *slog.Logger
+	now      func() time.Time
+	host     func(meta.Scope) string
 }
 
 // New makes a registry on opened stores.

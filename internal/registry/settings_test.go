@@ -8,9 +8,15 @@ import (
 
 	"pgregory.net/rapid"
 
+	"berth/internal/access"
 	"berth/internal/meta"
 	"berth/internal/registry"
 )
+
+// owner is the root user of the registry that sets a policy.
+var owner = access.Request{
+	Principal: access.Root(scope.Account, "key"), Action: "ecr:SetRepositoryPolicy", Resource: "*", ResourceAccount: scope.Account,
+}
 
 func TestRepositoryNames(t *testing.T) {
 	for name, ok := range map[string]bool{
@@ -208,13 +214,13 @@ func TestPolicies(t *testing.T) {
 	if _, err := b.PutLifecyclePolicy(ctx, scope, "app", lifecycle); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.SetPolicy(ctx, scope, "app", policy); err != nil {
+	if _, err := b.SetPolicy(ctx, scope, "app", policy, owner, false); err != nil {
 		t.Fatal(err)
 	}
 	// A text that is refused leaves the one before it.
 	_, err := b.PutLifecyclePolicy(ctx, scope, "app", `{"rules":[]}`)
 	wantRefusal(t, err, registry.InvalidParameter, "")
-	_, err = b.SetPolicy(ctx, scope, "app", `{}`)
+	_, err = b.SetPolicy(ctx, scope, "app", `{}`, owner, false)
 	wantRefusal(t, err, registry.InvalidParameter, "")
 	if p, err := b.LifecyclePolicy(ctx, scope, "app"); err != nil || p.Text != lifecycle {
 		t.Errorf("%q, %v", p.Text, err)

@@ -112,7 +112,9 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 		DB: s.storage.DB, Blobs: s.storage.Blobs, Log: s.log, Now: time.Now, Lease: gc.Lease, Grace: gc.Grace,
 		Holder: s.lock.id,
 	})
-	authorize := access.Rules{Identity: access.AccountRoot{}}
+	authorize := access.Rules{
+		Identity: access.AccountRoot{}, Resource: s.registry.Permissions(), ResourceTags: s.registry.ResourceTagsOf,
+	}
 	verifier := sigv4.New(users, time.Now, sigv4.Options{})
 	ecrDoor, err := ecrapi.New(ecrapi.Options{
 		Registry: s.registry, Authenticate: verifier.ForService("ecr"), Authorize: authorize, Tokens: tokens,

@@ -65,7 +65,7 @@ type statement struct {
 	sid          string
 	principals   []namedPrincipal
 	notPrincipal bool
-	actions      []string // in lower case, wildcards encoded
+	actions      []glob // in lower case
 	notAction    bool
 	resources    []pattern
 	notResource  bool
@@ -97,7 +97,7 @@ func compileStatement(s Statement, variables bool) statement {
 		out.principals = append(out.principals, compilePrincipal(p))
 	}
 	for _, a := range s.Actions {
-		out.actions = append(out.actions, wildcards(strings.ToLower(a)))
+		out.actions = append(out.actions, newGlob(wildcards(strings.ToLower(a))))
 	}
 	for _, r := range s.Resources {
 		out.resources = append(out.resources, compileResource(r, variables))
@@ -158,8 +158,8 @@ func (s *statement) applies(q *Query) naming {
 }
 
 func (s *statement) matchesAction(action string) bool {
-	for _, p := range s.actions {
-		if match(p, action) {
+	for i := range s.actions {
+		if s.actions[i].match(action) {
 			return true
 		}
 	}
@@ -173,7 +173,7 @@ func (s *statement) matchesResource(q *Query) bool {
 		return true
 	}
 	for i := range s.resources {
-		if text, ok := s.resources[i].resolve(q.Keys); ok && match(text, q.Resource) {
+		if s.resources[i].matches(q.Resource, q.Keys) {
 			return !s.notResource
 		}
 	}

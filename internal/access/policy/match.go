@@ -15,10 +15,7 @@ const (
 
 // wildcards encodes the wildcards of s.
 func wildcards(s string) string {
-	if !strings.ContainsAny(s, "*?") {
-		return s
-	}
-	return strings.NewReplacer("*", anyText, "?", oneRune).Replace(s)
+	return strings.ReplaceAll(strings.ReplaceAll(s, "*", anyText), "?", oneRune)
 }
 
 // match reports whether the whole of s matches a pattern made by wildcards. A
@@ -47,6 +44,29 @@ func match(pattern, s string) bool {
 		}
 		rest = after
 	}
+}
+
+// glob is a pattern made by wildcards with its plain beginning known, which most
+// of what is asked does not have.
+type glob struct {
+	text  string
+	plain int
+}
+
+func newGlob(text string) glob {
+	n := 0
+	for n < len(text) && text[n] != anyText[0] && text[n] != oneRune[0] {
+		n++
+	}
+	return glob{text, n}
+}
+
+func (g *glob) match(s string) bool {
+	if len(s) < g.plain || s[:g.plain] != g.text[:g.plain] {
+		return false
+	}
+	rest := g.text[g.plain:]
+	return rest == anyText || match(rest, s[g.plain:])
 }
 
 // matchFold matches without regard to case a pattern as policies spell it.

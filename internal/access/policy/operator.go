@@ -117,7 +117,7 @@ func compileTest(name, value string, variables bool) test {
 	case name == "StringEqualsIgnoreCase":
 		return textTest(literal(value, variables), strings.EqualFold)
 	case name == "StringLike":
-		return textTest(wild(value, variables), match)
+		return likeTest(wild(value, variables))
 	case name == "Bool":
 		return textTest(literal(value, variables), func(want, got string) bool { return isBool(got) && strings.EqualFold(want, got) })
 	case strings.HasPrefix(name, "Arn"):
@@ -167,13 +167,15 @@ func textTest(p pattern, compare func(want, got string) bool) test {
 	}
 }
 
+func likeTest(p pattern) test { return p.matches }
+
 // arnTest compares the six fields of an ARN one by one, so that a star stays
 // within its field. ArnEquals and ArnLike are the same. A value without the
 // fields, as "*" or "${aws:PrincipalArn}", is compared as a whole.
 func arnTest(value string, variables bool) test {
 	fields := splitARN(value)
 	if len(fields) < arnFields {
-		return textTest(wild(value, variables), match)
+		return likeTest(wild(value, variables))
 	}
 	patterns := make([]pattern, arnFields)
 	for i, f := range fields {
@@ -187,8 +189,7 @@ func arnTest(value string, variables bool) test {
 			} else if !more {
 				return false
 			}
-			text, ok := patterns[i].resolve(keys)
-			if !ok || !match(text, field) {
+			if !patterns[i].matches(field, keys) {
 				return false
 			}
 			got = rest

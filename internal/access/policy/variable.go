@@ -7,8 +7,7 @@ import (
 
 // pattern is text of a policy with its policy variables taken out.
 type pattern struct {
-	// text has its wildcards encoded, if it may have any.
-	text string
+	glob
 	vars []variable
 }
 
@@ -32,7 +31,7 @@ func wild(s string, variables bool) pattern { return compileText(s, variables, w
 
 func compileText(s string, variables bool, encode func(string) string) pattern {
 	if !variables || !strings.Contains(s, "${") {
-		return pattern{text: encode(s)}
+		return pattern{glob: newGlob(encode(s))}
 	}
 	var p pattern
 	var b strings.Builder
@@ -54,7 +53,7 @@ func compileText(s string, variables bool, encode func(string) string) pattern {
 		}
 		s = after[n:]
 	}
-	p.text = b.String()
+	p.glob = newGlob(b.String())
 	return p
 }
 
@@ -107,6 +106,15 @@ func (p *pattern) resolve(keys Keys) (text string, ok bool) {
 	return b.String(), true
 }
 
+// matches reports whether s is like the pattern.
+func (p *pattern) matches(s string, keys Keys) bool {
+	if len(p.vars) == 0 {
+		return p.match(s)
+	}
+	text, ok := p.resolve(keys)
+	return ok && match(text, s)
+}
+
 // value is never taken from a key with several values, which has none to choose.
 // An empty value counts as none: put between wildcards it would match everything.
 func (v *variable) value(keys Keys) (string, bool) {
@@ -144,16 +152,16 @@ const arnFields = 6
 // Guide, "IAM JSON policy elements: Resource" and "Variables and tags").
 func compileResource(s string, variables bool) pattern {
 	if s == "*" {
-		return pattern{text: anyText}
+		return pattern{glob: newGlob(anyText)}
 	}
 	fields := strings.SplitN(s, ":", arnFields)
 	if len(fields) < arnFields {
-		return pattern{text: wildcards(s + strings.Repeat(":*", arnFields-len(fields)))}
+		return pattern{glob: newGlob(wildcards(s + strings.Repeat(":*", arnFields-len(fields))))}
 	}
 	head := wildcards(strings.Join(fields[:arnFields-1], ":") + ":")
 	tail := wild(fields[arnFields-1], variables)
 	for i := range tail.vars {
 		tail.vars[i].at += len(head)
 	}
-	return pattern{text: head + tail.text, vars: tail.vars}
+	return pattern{glob: newGlob(head + tail.text), vars: tail.vars}
 }

@@ -277,3 +277,24 @@ func TestHostileTexts(t *testing.T) {
 		t.Errorf("BatchGetImage: %d %s", out.status, out.body)
 	}
 }
+
+func TestRegistryPolicyOfTheAPI(t *testing.T) {
+	c := newClient(t)
+	const none = "Registry policy does not exist in the registry with id '000000000000'"
+	text := `{"Version":"2012-10-17","Statement":[{"Sid":"a","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},` +
+		`"Action":["ecr:CreateRepository","ecr:ReplicateImage"],"Resource":"arn:aws:ecr:us-east-1:000000000000:repository/*"}]}`
+	c.call("GetRegistryPolicy", `{}`).refused(400, "RegistryPolicyNotFoundException", none)
+	c.call("DeleteRegistryPolicy", `{}`).refused(400, "RegistryPolicyNotFoundException", none)
+	for _, bad := range []string{`{}`, `x`, strings.Replace(text, `,"Resource":"arn:aws:ecr:us-east-1:000000000000:repository/*"`, "", 1), strings.Replace(text, "ecr:Cr", "s3:Cr", 1)} {
+		c.call("PutRegistryPolicy", `{"policyText":`+quote(bad)+`}`).refused(400, "InvalidParameterException",
+			"Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid registry policy provided'")
+	}
+	c.call("PutRegistryPolicy", `{"policyText":`+quote(text)+`}`).ok()
+	for _, operation := range []string{"GetRegistryPolicy", "GetRegistryPolicy", "DeleteRegistryPolicy"} {
+		out := c.call(operation, `{}`).ok()
+		if out["policyText"] != text || out["registryId"] != "000000000000" {
+			t.Errorf("%s: %v", operation, out)
+		}
+	}
+	c.call("GetRegistryPolicy", `{}`).refused(400, "RegistryPolicyNotFoundException", none)
+}

@@ -59,3 +59,26 @@ func deleteLifecyclePolicy(d *Door, ctx context.Context, c call, in *ecr.DeleteL
 		LifecyclePolicyText: p.Text, LastEvaluatedAt: ecr.At(p.EvaluatedAt),
 	}, nil
 }
+
+func putRegistryPolicy(d *Door, ctx context.Context, c call, in *ecr.PutRegistryPolicyInput) (any, error) {
+	if err := d.Registry.SetRegistryPolicy(ctx, c.scope, in.PolicyText); err != nil {
+		return nil, err
+	}
+	return &ecr.PutRegistryPolicyOutput{RegistryID: c.scope.Account, PolicyText: in.PolicyText}, nil
+}
+
+func getRegistryPolicy(d *Door, ctx context.Context, c call, _ *ecr.GetRegistryPolicyInput) (any, error) {
+	text, err := d.Registry.RegistryPolicy(ctx, c.scope)
+	if err != nil {
+		return nil, err
+	}
+	return &ecr.GetRegistryPolicyOutput{RegistryID: c.scope.Account, PolicyText: text}, nil
+}
+
+func deleteRegistryPolicy(d *Door, ctx context.Context, c call, _ *ecr.DeleteRegistryPolicyInput) (any, error) {
+	text, err := d.Registry.DeleteRegistryPolicy(ctx, c.scope)
+	if err != nil {
+		return nil, err
+	}
+	return &ecr.DeleteRegistryPolicyOutput{RegistryID: c.scope.Account, PolicyText: text}, nil
+}

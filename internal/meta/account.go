@@ -1,6 +1,9 @@
 package meta
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // An AccessKey lets a principal sign requests.
 type AccessKey struct {
@@ -64,3 +67,24 @@ func (tx *Tx) EnsureSetting(name string, value []byte) ([]byte, error) {
 		`INSERT INTO settings (name, value) VALUES ($1, $2)
 		ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING value`, name, value)
 }
+
+// PutRegistryPolicy stores the policy of a registry; an empty text is none.
+func (tx *Tx) PutRegistryPolicy(s Scope, text string) error {
+	tx.keys = true
+	if text == "" {
+		return tx.exec(`DELETE FROM settings WHERE name = $1`, registryPolicyName(s))
+	}
+	return tx.exec(`INSERT INTO settings (name, value) VALUES ($1, $2)
+		ON CONFLICT (name) DO UPDATE SET value = excluded.value`, registryPolicyName(s), []byte(text))
+}
+
+// RegistryPolicy reads the policy of a registry, empty when there is none.
+func (tx *Tx) RegistryPolicy(s Scope) (string, error) {
+	text, err := tx.Setting(registryPolicyName(s))
+	if errors.Is(err, ErrNotFound) {
+		return "", nil
+	}
+	return string(text), err
+}
+
+func registryPolicyName(s Scope) string { return "registry-policy " + s.Account + " " + s.Region }

@@ -195,3 +195,37 @@ func TestPolicyThatLocksOut(t *testing.T) {
 		}
 	}
 }
+
+// The policy of the registry counts beside those of its repositories.
+func TestRegistryPolicyDecides(t *testing.T) {
+	r := newRig(t)
+	r.create("app", "team/app")
+	for _, repo := range []string{"app", "team/app"} {
+		r.push(repo, "v1", testkit.RandomImage(t, 1, 100))
+	}
+	partner := r.as("111122223333")
+	get := func(repo string) answer { return r.sendAs(partner, "GET", "/v2/"+repo+"/manifests/v1", nil) }
+	set := func(text string) {
+		t.Helper()
+		if err := r.reg.SetRegistryPolicy(context.Background(), home, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get("team/app").refused(403, "DENIED")
+	set(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":["ecr:BatchGetImage","ecr:CreateRepository"],
+		"Resource":"arn:aws:ecr:us-east-1:123456789012:repository/team/*"}]}`)
+	get("team/app").want(200)
+	get("app").refused(403, "DENIED")
+	r.setPolicy("team/app", `{"Statement":[{"Effect":"Deny","Principal":{"AWS":"111122223333"},"Action":"ecr:BatchGetImage"}]}`)
+	get("team/app").refused(403, "DENIED")
+	r.setPolicy("app", sharedPolicy)
+	get("app").want(200)
+	set(`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"ecr:BatchGetImage","Resource":"*"}]}`)
+	get("app").refused(403, "DENIED")
+	r.do("GET", "/v2/app/manifests/v1", nil).refused(403, "DENIED")
+	if _, err := r.reg.DeleteRegistryPolicy(context.Background(), home); err != nil {
+		t.Fatal(err)
+	}
+	get("app").want(200)
+	r.do("GET", "/v2/app/manifests/v1", nil).want(200)
+}

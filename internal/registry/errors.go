@@ -34,6 +34,7 @@ const (
 	InvalidTagParameter
 	LifecyclePolicyNotFound
 	RepositoryPolicyNotFound
+	RegistryPolicyNotFound
 	CacheRuleNotFound
 	CacheRuleAlreadyExists
 	UnsupportedUpstreamRegistry
@@ -76,6 +77,7 @@ var forms = map[Code]Form{
 	TooManyTags:                 {"TooManyTagsException", http.StatusBadRequest, "DENIED", http.StatusBadRequest},
 	InvalidTagParameter:         {"InvalidTagParameterException", http.StatusBadRequest, "DENIED", http.StatusBadRequest},
 	LifecyclePolicyNotFound:     {"LifecyclePolicyNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
+	RegistryPolicyNotFound:      {"RegistryPolicyNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
 	RepositoryPolicyNotFound:    {"RepositoryPolicyNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
 	CacheRuleNotFound:           {"PullThroughCacheRuleNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
 	CacheRuleAlreadyExists:      {"PullThroughCacheRuleAlreadyExistsException", http.StatusBadRequest, "DENIED", http.StatusConflict},

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 
 	"berth/internal/access"
@@ -10,31 +11,51 @@ import (
 	"berth/internal/meta"
 )
 
-// maxPolicies bounds the repositories whose policies are kept ready.
+// maxPolicies bounds the policies that are kept ready.
 const maxPolicies = 10_000
 
-// policies are the repository policies, ready to be asked. A policy that was
-// changed or removed counts from the next request on: what is kept is given up
-// as soon as any repository changes, and not kept at all where other servers
-// may change them too.
+// policies are the policies of repositories and registries, ready to be asked. One
+// that was changed or removed counts from the next request on: what is kept is
+// given up as soon as any repository or policy changes, and not kept at all where
+// other servers may change them too.
 type policies struct {
 	mu      sync.Mutex
 	version uint64
-	known   map[string]*policy.Compiled // by ARN; nil is none
+	known   map[string]*policy.Compiled // nil is none
 }
 
-// Permissions is what repository policies say: the resource side of
-// [access.Rules].
+// Permissions is what the policies of a repository and its registry say: the
+// resource side of [access.Rules]. Each may allow, and each may deny.
 //
-// Source: ECR User Guide, "Private repository policies".
-func (r *Registry) Permissions() access.Source {
-	return access.SourceFunc(func(ctx context.Context, req access.Request) (access.Verdict, error) {
-		p, err := r.policyOf(ctx, req.Resource)
+// Source: ECR User Guide, "Private repository policies" and "Private registry
+// permissions" (policy scope V2: every action of ECR).
+func (r *Registry) Permissions() access.Source { return access.SourceFunc(r.permission) }
+
+func (r *Registry) permission(ctx context.Context, req access.Request) (access.Verdict, error) {
+	out := access.Silent
+	if !strings.HasPrefix(req.Action, "ecr:") || req.Action == "ecr:GetAuthorizationToken" {
+		return out, nil // what is not about a registry, only the caller's own policies allow
+	}
+	ask := func(key string, read func() (*policy.Document, error)) error {
+		p, err := r.policy(key, read)
 		if err != nil || p == nil {
+			return err
+		}
+		if v := verdict(p, req); v == access.Deny || out == access.Silent {
+			out = v
+		}
+		return nil
+	}
+	s := meta.Scope{Account: req.ResourceAccount, Region: req.Call.Region}
+	if of, name, err := ParseARN(req.Resource); err == nil {
+		s = of
+		err := ask(req.Resource, func() (*policy.Document, error) { return r.readPolicy(ctx, s, name) })
+		if err != nil {
 			return access.Silent, err
 		}
-		return verdict(p, req), nil
-	})
+	}
+	err := ask(s.Account+" "+s.Region, func() (*policy.Document, error) { return r.readRegistryPolicy(ctx, s) })
+	return out, err
 }
 
 // verdict asks one policy.
@@ -60,44 +81,45 @@ func query(req access.Request) policy.Query {
 	}
 }
 
-// policyOf finds the policy of the repository that an ARN names, nil when there
-// is none: no policy, no such repository, or another kind of resource.
-func (r *Registry) policyOf(ctx context.Context, arn string) (*policy.Compiled, error) {
-	s, name, err := ParseARN(arn)
-	if err != nil {
-		return nil, nil //nolint:nilerr // a resource of another kind has no repository policy
-	}
+// policy finds a policy ready to be asked; nil is none.
+func (r *Registry) policy(key string, read func() (*policy.Document, error)) (*policy.Compiled, error) {
 	version, sole := r.db.KeysVersion() // before the read: a change after it shows next time
-	if !sole {
-		return r.readPolicy(ctx, s, name)
+	if sole {
+		if p, ok := r.policies.get(version, key); ok {
+			return p, nil
+		}
 	}
-	if p, ok := r.policies.get(version, arn); ok {
-		return p, nil
+	d, err := read()
+	if err != nil {
+		return nil, err
 	}
-	p, err := r.readPolicy(ctx, s, name)
-	if err == nil {
-		r.policies.put(version, arn, p)
+	var p *policy.Compiled
+	if d != nil {
+		p = policy.Compile(d)
 	}
-	return p, err
+	if sole {
+		r.policies.put(version, key, p)
+	}
+	return p, nil
 }
 
-func (c *policies) get(version uint64, arn string) (*policy.Compiled, bool) {
+func (c *policies) get(version uint64, key string) (*policy.Compiled, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p, ok := c.known[arn]
+	p, ok := c.known[key]
 	return p, ok && c.version == version
 }
 
-func (c *policies) put(version uint64, arn string, p *policy.Compiled) {
+func (c *policies) put(version uint64, key string, p *policy.Compiled) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.known == nil || c.version != version || len(c.known) >= maxPolicies {
 		c.version, c.known = version, map[string]*policy.Compiled{}
 	}
-	c.known[arn] = p
+	c.known[key] = p
 }
 
-func (r *Registry) readPolicy(ctx context.Context, s meta.Scope, name string) (*policy.Compiled, error) {
+func (r *Registry) readPolicy(ctx context.Context, s meta.Scope, name string) (*policy.Document, error) {
 	repo, err := r.Repository(ctx, s, name)
 	if Is(err, RepositoryNotFound) || err == nil && repo.Policy == "" {
 		return nil, nil
@@ -110,7 +132,22 @@ func (r *Registry) readPolicy(ctx context.Context, s meta.Scope, name string) (*
 		// It was accepted once, so this is damage: nobody is let in on a guess.
 		return nil, fmt.Errorf("read the policy of repository %s: %w", repo.ARN, err)
 	}
-	return policy.Compile(d), nil
+	return d, nil
+}
+
+func (r *Registry) readRegistryPolicy(ctx context.Context, s meta.Scope) (*policy.Document, error) {
+	text, err := r.RegistryPolicy(ctx, s)
+	if Is(err, RegistryPolicyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	d, err := policy.ParseRegistryPolicy(text)
+	if err != nil {
+		return nil, fmt.Errorf("read the policy of the registry of account %s in %s: %w", s.Account, s.Region, err)
+	}
+	return d, nil
 }
 
 // ResourceTagsOf reads the tags of the repository that an ARN names, for

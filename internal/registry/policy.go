@@ -60,6 +60,44 @@ func policyNotFound(s meta.Scope, name string) error {
 		"Repository policy does not exist for the repository with name '%s' in the registry with id '%s'", name, s.Account)
 }
 
+// SetRegistryPolicy replaces the policy of a registry. The text is kept as it was sent.
+func (r *Registry) SetRegistryPolicy(ctx context.Context, s meta.Scope, text string) error {
+	if _, err := policy.ParseRegistryPolicy(text); err != nil {
+		return &Error{Code: InvalidParameter, Message: err.Error(), Err: err}
+	}
+	return r.db.Update(ctx, func(tx *meta.Tx) error { return tx.PutRegistryPolicy(s, text) })
+}
+
+// RegistryPolicy reads the policy of a registry.
+func (r *Registry) RegistryPolicy(ctx context.Context, s meta.Scope) (text string, err error) {
+	err = r.db.Read(ctx, func(tx *meta.Tx) error {
+		text, err = tx.RegistryPolicy(s)
+		return err
+	})
+	if err == nil && text == "" {
+		err = registryPolicyNotFound(s)
+	}
+	return text, err
+}
+
+// DeleteRegistryPolicy removes the policy of a registry and returns its text.
+func (r *Registry) DeleteRegistryPolicy(ctx context.Context, s meta.Scope) (old string, err error) {
+	err = r.db.Update(ctx, func(tx *meta.Tx) error {
+		if old, err = tx.RegistryPolicy(s); err != nil {
+			return err
+		}
+		if old == "" {
+			return registryPolicyNotFound(s)
+		}
+		return tx.PutRegistryPolicy(s, "")
+	})
+	return old, err
+}
+
+func registryPolicyNotFound(s meta.Scope) error {
+	return refuse(RegistryPolicyNotFound, "Registry policy does not exist in the registry with id '%s'", s.Account)
+}
+
 // A LifecyclePolicy is a policy text and when it was last evaluated.
 type LifecyclePolicy struct {
 	Text        string

@@ -45,6 +45,14 @@ func repositoryPolicy() dialect {
 	}
 }
 
+// registryPolicy names its repositories, since it is of all of a registry.
+func registryPolicy() dialect {
+	d := repositoryPolicy()
+	d.sentence = "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid registry policy provided'"
+	d.resources = true
+	return d
+}
+
 // malformed is what IAM says of a policy when it says nothing precise.
 const malformed = "Syntax errors in policy."
 

@@ -13,13 +13,13 @@ const MaxTextLength = 10240
 
 // ParseRepositoryPolicy reads and validates a repository policy. The error is
 // always an *[Error].
-func ParseRepositoryPolicy(s string) (*Document, error) {
-	d := repositoryPolicy()
-	if n := utf8.RuneCountInString(s); n > MaxTextLength {
-		return nil, faultAt(0, "the policy has %d characters; at most %d are allowed", n, MaxTextLength).locate("", d)
-	}
-	return d.read(s)
-}
+func ParseRepositoryPolicy(s string) (*Document, error) { return repositoryPolicy().readBounded(s) }
+
+// ParseRegistryPolicy reads and validates the policy of a registry: as that of a
+// repository, and every statement has resources. The error is always an *[Error].
+//
+// Source: ECR User Guide, "Private registry permissions".
+func ParseRegistryPolicy(s string) (*Document, error) { return registryPolicy().readBounded(s) }
 
 // ParseIdentityPolicy reads and validates a policy that is attached to a user, a
 // group or a role, a permissions boundary or a session policy: statements without
@@ -36,6 +36,14 @@ func ParseIdentityPolicy(s string) (*Document, error) { return identityPolicy().
 //
 // Source: IAM User Guide, "Roles terms and concepts" (role trust policy).
 func ParseTrustPolicy(s string) (*Document, error) { return trustPolicy().read(s) }
+
+// readBounded reads a text of at most MaxTextLength characters.
+func (d dialect) readBounded(s string) (*Document, error) {
+	if n := utf8.RuneCountInString(s); n > MaxTextLength {
+		return nil, faultAt(0, "the policy has %d characters; at most %d are allowed", n, MaxTextLength).locate("", d)
+	}
+	return d.read(s)
+}
 
 func (d dialect) read(s string) (*Document, error) {
 	doc, f := d.parse(s)

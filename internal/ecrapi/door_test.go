@@ -47,6 +47,7 @@ var offered = map[string]string{
 var others = []string{
 	"CreateRepository", "GetAuthorizationToken", "DescribeRegistry", "CreatePullThroughCacheRule",
 	"DescribePullThroughCacheRules", "UpdatePullThroughCacheRule", "DeletePullThroughCacheRule",
+	"PutRegistryPolicy", "GetRegistryPolicy", "DeleteRegistryPolicy",
 }
 
 func TestEveryRouteRefusesInTheModelledForm(t *testing.T) {

@@ -1,4 +1,6 @@
-// Package iam knows who may sign in: principals and their access keys.
+// Package iam knows who may sign in and what was said about them: accounts,
+// users, roles, their policies, access keys and sessions. It keeps the rules of
+// IAM and STS; what the policies mean is for the evaluator to say.
 //
 // # Guarantees
 //
@@ -6,15 +8,16 @@
 //     home account is made from random bytes on the first start, unless the
 //     operator gives one.
 //   - A registry password is good only while the access key it was made with
-//     exists, is active and belongs to the same principal.
+//     exists, is active and belongs to the same principal; one that was made
+//     with temporary credentials ends with them.
+//   - The secrets of temporary credentials are not stored. A session ends with
+//     its user or role.
+//   - A role without a policy that trusts the caller is assumed by nobody.
 //   - Secrets never appear in errors or logs.
 package iam
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base32"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,15 +31,25 @@ import (
 	"berth/internal/meta"
 )
 
-// A TokenParser reads registry passwords.
-type TokenParser interface {
+// Tokens reads registry passwords, and seals session tokens.
+type Tokens interface {
 	Parse(password string) (token.Claims, error)
+	SealCursor(purpose string, v []byte) (string, error)
+	OpenCursor(purpose, s string) ([]byte, error)
 }
 
-// Store finds principals by their credentials.
+// Store keeps principals and finds them by their credentials. The functions are
+// set before it is used, or never.
 type Store struct {
+	// CheckPolicy and CheckTrustPolicy refuse texts that are no such policies; nil
+	// takes every JSON object.
+	CheckPolicy, CheckTrustPolicy func(text string) error
+	// Trusts tells whether a trust policy lets a caller do an action under
+	// condition keys; nil: nobody may.
+	Trusts func(text string, caller access.Principal, action string, keys map[string][]string) bool
+
 	db     *meta.DB
-	tokens TokenParser
+	tokens Tokens
 	now    func() time.Time
 
 	mu      sync.Mutex
@@ -45,15 +58,17 @@ type Store struct {
 }
 
 // New makes a store.
-func New(db *meta.DB, tokens TokenParser, now func() time.Time) *Store {
+func New(db *meta.DB, tokens Tokens, now func() time.Time) *Store {
 	return &Store{db: db, tokens: tokens, now: now}
 }
 
-// Secret implements sigv4.KeyLookup. All keys are lasting ones, so a session
-// token never goes with them.
+// Secret implements sigv4.KeyLookup.
 func (s *Store) Secret(ctx context.Context, accessKeyID, sessionToken string) (sigv4.Secret, error) {
+	if sessionToken != "" {
+		return s.sessionSecret(ctx, accessKeyID, sessionToken)
+	}
 	k, err := s.key(ctx, accessKeyID)
-	if errors.Is(err, meta.ErrNotFound) || (err == nil && sessionToken != "") {
+	if errors.Is(err, meta.ErrNotFound) {
 		return sigv4.Secret{}, sigv4.ErrUnknownKey
 	}
 	if err != nil {
@@ -113,7 +128,7 @@ func (s *Store) Password(ctx context.Context, password string) (access.Principal
 	}
 	k, err := s.key(ctx, claims.Principal.AccessKeyID)
 	if errors.Is(err, meta.ErrNotFound) {
-		return access.Principal{}, token.ErrInvalid
+		return s.sessionPassword(ctx, claims.Principal)
 	}
 	if err != nil {
 		return access.Principal{}, err
@@ -122,6 +137,23 @@ func (s *Store) Password(ctx context.Context, password string) (access.Principal
 		return p, nil
 	}
 	return access.Principal{}, token.ErrInvalid
+}
+
+// sessionPassword is Password for those that were made with temporary credentials.
+func (s *Store) sessionPassword(ctx context.Context, claimed access.Principal) (access.Principal, error) {
+	session, err := s.session(ctx, claimed.AccessKeyID)
+	switch p := sessionPrincipal(session); {
+	case errors.Is(err, meta.ErrNotFound):
+		return access.Principal{}, token.ErrInvalid
+	case err != nil:
+		return access.Principal{}, err
+	case p != claimed:
+		return access.Principal{}, token.ErrInvalid
+	case !s.now().Before(session.ExpiresAt):
+		return access.Principal{}, token.ErrExpired
+	default:
+		return p, nil
+	}
 }
 
 // Credentials are an access key with its secret.
@@ -150,10 +182,12 @@ func (s *Store) EnsureRoot(ctx context.Context, account string, given Credential
 	if given.SecretAccessKey != "" && len(given.SecretAccessKey) < 16 {
 		return Credentials{}, errors.New("the root secret access key must have at least 16 characters")
 	}
-	root := access.Root(account, "")
 	chosen := given
 	err := s.db.Update(ctx, func(tx *meta.Tx) error {
-		keys, err := tx.AccessKeys(root.ARN)
+		if err := tx.EnsureAccount(meta.Account{ID: account, CreatedAt: s.now()}); err != nil {
+			return err
+		}
+		keys, err := tx.AccessKeys(access.Root(account, "").ARN)
 		if err != nil {
 			return err
 		}
@@ -167,31 +201,20 @@ func (s *Store) EnsureRoot(ctx context.Context, account string, given Credential
 			}
 		}
 		if given.AccessKeyID == "" {
-			chosen = newCredentials()
+			chosen = newCredentials("AKIA")
 		}
-		return tx.PutAccessKey(meta.AccessKey{
-			ID: chosen.AccessKeyID, Account: account, Principal: root.ARN, UserID: root.UserID,
-			Secret: chosen.SecretAccessKey, Active: true, CreatedAt: s.now(),
-		})
+		return tx.PutAccessKey(s.rootKey(account, chosen))
 	})
 	return chosen, err
-}
-
-// newCredentials makes a key of the form that AWS gives: AKIA and 16 letters
-// and digits, and a secret of 40 characters.
-func newCredentials() Credentials {
-	id, secret := make([]byte, 10), make([]byte, 30)
-	_, _ = rand.Read(id) // never fails (crypto/rand)
-	_, _ = rand.Read(secret)
-	return Credentials{
-		AccessKeyID:     "AKIA" + base32.StdEncoding.EncodeToString(id),
-		SecretAccessKey: base64.StdEncoding.EncodeToString(secret),
-	}
 }
 
 // UserCreated is when a root user's key was made; the API's users have a
 // creation date.
 func (s *Store) UserCreated(ctx context.Context, p access.Principal) (time.Time, error) {
 	k, err := s.key(ctx, p.AccessKeyID)
+	if errors.Is(err, meta.ErrNotFound) {
+		session, err := s.session(ctx, p.AccessKeyID)
+		return session.CreatedAt, err
+	}
 	return k.CreatedAt, err
 }

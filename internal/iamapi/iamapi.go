@@ -1,8 +1,16 @@
 // Package iamapi is the door of the parts of AWS STS and IAM that users of ECR
 // need: the AWS Query protocol, form-encoded over POST /, answered in XML.
 //
-// Offered are sts:GetCallerIdentity, which needs no permission (STS API
-// reference), and iam:GetUser for the caller itself.
+// # Guarantees
+//
+//   - Every request is verified, and authorised as iam:<Operation> on the ARN of
+//     what it acts on, before anything happens. sts:GetCallerIdentity,
+//     sts:GetSessionToken and sts:GetAccessKeyInfo need no permission (STS API
+//     reference); operations that begin with Berth are for the root user of the
+//     home account alone.
+//   - A request reaches entities of its caller's account only, but for
+//     sts:AssumeRole.
+//   - Bodies and lists are bounded.
 package iamapi
 
 import (
@@ -14,12 +22,12 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
 
 	"github.com/google/uuid"
 
 	"berth/internal/access"
 	"berth/internal/access/sigv4"
+	"berth/internal/iam"
 	"berth/internal/meta"
 )
 
@@ -29,16 +37,12 @@ const maxBody = 256 << 10
 // A Verifier checks the signature of a request for one service.
 type Verifier func(service string, r *http.Request, body []byte) (sigv4.Identity, error)
 
-// Users tells what IAM knows of a principal.
-type Users interface {
-	UserCreated(ctx context.Context, p access.Principal) (time.Time, error)
-}
-
 // Options are what the door is made of. All fields are required.
 type Options struct {
 	Verify    Verifier
 	Authorize access.Authorizer
-	Users     Users
+	Store     *iam.Store
+	Home      string // the home account
 	Log       *slog.Logger
 }
 
@@ -48,28 +52,39 @@ type Door struct {
 	actions map[string]action
 }
 
+// Services, by their signing names, which are the prefixes of actions too.
+const (
+	stsService = "sts"
+	iamService = "iam"
+)
+
 // An action is one operation of one service.
 type action struct {
 	service string
-	xmlns   string
-	// public operations need a valid signature but no permission.
-	public bool
-	handle func(d *Door, ctx context.Context, p access.Principal, form url.Values) (any, error)
+	// resource names what the operation acts on; nil: it needs no permission, or
+	// asks for it itself.
+	resource func(c *call) (string, error)
+	handle   func(c *call) (any, error)
 }
 
-// Namespaces of the answers, from the services' models.
-const (
-	stsNamespace = "https://sts.amazonaws.com/doc/2011-06-15/"
-	iamNamespace = "https://iam.amazonaws.com/doc/2010-05-08/"
-)
+// xmlns is the namespace of answers, from the services' models.
+func (a action) xmlns() string {
+	if a.service == stsService {
+		return "https://sts.amazonaws.com/doc/2011-06-15/"
+	}
+	return "https://iam.amazonaws.com/doc/2010-05-08/"
+}
+
+// A call is one verified request.
+type call struct {
+	*Door
+	ctx    context.Context
+	caller access.Principal
+	form   url.Values
+}
 
 // New makes the door.
-func New(o Options) *Door {
-	return &Door{Options: o, actions: map[string]action{
-		"GetCallerIdentity": {"sts", stsNamespace, true, getCallerIdentity},
-		"GetUser":           {"iam", iamNamespace, false, getUser},
-	}}
-}
+func New(o Options) *Door { return &Door{Options: o, actions: actions()} }
 
 // An apiError is a refusal in the Query protocol.
 type apiError struct {
@@ -109,18 +124,27 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (func(id string) an
 	}
 	who, err := d.Verify(a.service, r, body)
 	if err != nil {
-		return nil, a.xmlns, err
+		return nil, a.xmlns(), err
 	}
-	if !a.public {
-		err := d.Authorize.Authorize(r.Context(), access.Request{
-			Principal: who.Principal, Action: a.service + ":" + name, Resource: who.Principal.ARN, ResourceAccount: who.Principal.Account,
-		})
+	c := &call{Door: d, ctx: r.Context(), caller: who.Principal, form: form}
+	if a.resource != nil {
+		resource, err := a.resource(c)
+		if err == nil {
+			err = c.allowed(a.service+":"+name, resource)
+		}
 		if err != nil {
-			return nil, a.xmlns, err
+			return nil, a.xmlns(), err
 		}
 	}
-	result, err := a.handle(d, r.Context(), who.Principal, form)
-	return func(id string) any { return response{name, a.xmlns, result, id} }, a.xmlns, err
+	result, err := a.handle(c)
+	return func(id string) any { return response{name, a.xmlns(), result, id} }, a.xmlns(), err
+}
+
+// allowed asks whether the caller's own side allows an action.
+func (c *call) allowed(action, resource string) error {
+	return c.Authorize.Authorize(c.ctx, access.Request{
+		Principal: c.caller, Action: action, Resource: resource, ResourceAccount: c.caller.Account,
+	})
 }
 
 // A response is <NameResponse><NameResult>…</NameResult><ResponseMetadata>….
@@ -139,9 +163,16 @@ func (r response) MarshalXML(e *xml.Encoder, _ xml.StartElement) error {
 	if err := e.EncodeToken(start); err != nil {
 		return err
 	}
+	if r.result == nil { // an operation without an output has no result
+		return r.end(e, start)
+	}
 	if err := e.EncodeElement(r.result, xml.StartElement{Name: xml.Name{Local: r.name + "Result"}}); err != nil {
 		return err
 	}
+	return r.end(e, start)
+}
+
+func (r response) end(e *xml.Encoder, start xml.StartElement) error {
 	metadata := struct {
 		RequestID string `xml:"RequestId"`
 	}{r.requestID}
@@ -178,8 +209,13 @@ func queryError(err error) *apiError {
 		own       *apiError
 		signature *sigv4.Error
 		denied    *access.DeniedError
+		refused   *iam.Error
 	)
 	switch {
+	case errors.As(err, &refused):
+		return &apiError{refused.Status, refused.Code, refused.Message}
+	case errors.Is(err, meta.ErrText):
+		return &apiError{http.StatusBadRequest, iam.CodeValidation, "A text of the request has a NUL character or is not UTF-8."}
 	case errors.As(err, &own):
 		return own
 	case errors.As(err, &signature):
@@ -209,33 +245,4 @@ func (d *Door) write(w http.ResponseWriter, r *http.Request, status int, v any) 
 	if _, err := w.Write(body); err != nil {
 		d.Log.Debug("client went away", "remote", r.RemoteAddr, "err", err)
 	}
-}
-
-// callerIdentity is the result of GetCallerIdentity (STS API reference).
-type callerIdentity struct {
-	ARN     string `xml:"Arn"`
-	UserID  string `xml:"UserId"`
-	Account string `xml:"Account"`
-}
-
-func getCallerIdentity(_ *Door, _ context.Context, p access.Principal, _ url.Values) (any, error) {
-	return callerIdentity{p.ARN, p.UserID, p.Account}, nil
-}
-
-// user is the root user as GetUser tells it: without a user name (IAM API reference).
-type user struct {
-	UserID     string `xml:"User>UserId"`
-	ARN        string `xml:"User>Arn"`
-	CreateDate string `xml:"User>CreateDate"`
-}
-
-func getUser(d *Door, ctx context.Context, p access.Principal, form url.Values) (any, error) {
-	if name := form.Get("UserName"); name != "" {
-		return nil, &apiError{http.StatusNotFound, "NoSuchEntity", "The user with name " + name + " cannot be found."}
-	}
-	created, err := d.Users.UserCreated(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	return user{p.UserID, p.ARN, created.UTC().Format(time.RFC3339)}, nil
 }

@@ -90,7 +90,7 @@ func TestRefusals(t *testing.T) {
 		status        int
 		code          string
 	}{
-		"unknown action":            {"sts", "Action=AssumeRole", nil, 400, "InvalidAction"},
+		"unknown action":            {"sts", "Action=AssumeRoleWithSAML", nil, 400, "InvalidAction"},
 		"no action":                 {"sts", "", nil, 400, "InvalidAction"},
 		"markup as action":          {"sts", "Action=" + "%3Cscript%3E%00", nil, 400, "InvalidAction"},
 		"not a form":                {"sts", "%zz", nil, 400, "MalformedQueryString"},

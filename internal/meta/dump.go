@@ -7,7 +7,7 @@ import (
 )
 
 // SchemaVersion is the version of the newest migration.
-const SchemaVersion = 4
+const SchemaVersion = 5
 
 // A Table is one of those that a backup carries.
 type Table struct {
@@ -21,11 +21,20 @@ type Table struct {
 
 // Tables lists the tables of a schema version, each after those it refers to;
 // nil when the version is not known. Upload sessions, claims and the trash are
-// left out: they are about bytes and servers of one place and time.
+// left out: they are about bytes and servers of one place and time. So are the
+// sessions of roles and users, which end by themselves.
 func Tables(version int) []Table {
-	if version < 3 || version > SchemaVersion { // what changed since 3 is not in a backup
+	if version < 3 || version > SchemaVersion {
 		return nil
 	}
+	out := tablesOf3() // what 4 changed is not in a backup
+	if version >= 5 {
+		out = append(out, tablesOf5()...)
+	}
+	return out
+}
+
+func tablesOf3() []Table {
 	return []Table{
 		{"settings", []string{"name text", "value bytes"}, 1, false},
 		{"access_keys", []string{"id text", "account text", "principal text", "user_id text", "secret text", "active int", "created_at int"}, 1, false},
@@ -56,6 +65,27 @@ func Tables(version int) []Table {
 		}, 1, false},
 		{"kms_key_versions", []string{"number int", "id text", "arn text", "rotation text", "wrapped bytes", "created_at int"}, 1, true},
 		{"kms_aliases", []string{"account text", "region text", "name text", "arn text", "created_at int", "updated_at int"}, 3, false},
+	}
+}
+
+// tablesOf5 are those that version 5 added. Sessions are left out.
+func tablesOf5() []Table {
+	return []Table{
+		{"accounts", []string{"id text", "created_at int"}, 1, false},
+		{"iam_principals", []string{
+			"id text", "kind text", "account text", "name text", "path text", "description text", "trust_policy text",
+			"max_session int", "boundary text", "tags text", "created_at int",
+		}, 1, false},
+		{"iam_inline_policies", []string{"principal_id text", "name text", "document text"}, 2, false},
+		{"iam_policies", []string{
+			"arn text", "id text", "account text", "name text", "path text", "description text", "default_version int",
+			"last_version int", "tags text", "created_at int", "updated_at int",
+		}, 1, false},
+		{"iam_policy_versions", []string{"arn text", "number int", "document text", "created_at int"}, 2, false},
+		{"iam_attachments", []string{"principal_id text", "arn text"}, 2, false},
+		{"iam_oidc_providers", []string{
+			"arn text", "account text", "url text", "client_ids text", "thumbprints text", "tags text", "created_at int",
+		}, 1, false},
 	}
 }
 

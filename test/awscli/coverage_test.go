@@ -33,13 +33,16 @@ func TestEveryOperationHasStory(t *testing.T) {
 		least                 int
 	}{
 		{"../../internal/ecrapi/routes.go", "route", "ecr", 30},
-		{"../../internal/iamapi/iamapi.go", "action", "sts|iam", 2},
+		{"../../internal/iamapi/routes.go", "action", "sts|iam", 70},
 	} {
 		operations := mapKeys(t, door.file, door.table)
 		if len(operations) < door.least {
 			t.Errorf("%s: found only %d operations (%v), so this test reads it wrong", door.file, len(operations), operations)
 		}
 		for _, name := range operations {
+			if strings.HasPrefix(name, "Berth") {
+				continue // operations of our own, which the AWS CLI does not know
+			}
 			command := regexp.MustCompile(`(?m)^(! )?aws (` + door.services + `) ` + kebab(name) + `( |$)`)
 			if !command.MatchString(told.String()) {
 				t.Errorf("no story in testdata uses %s (aws %s %s)", name, door.services, kebab(name))
@@ -87,11 +90,12 @@ func isMapTo(e ast.Expr, elem string) bool {
 }
 
 // kebab is the name of an operation on the command line: GetDownloadUrlForLayer
-// becomes get-download-url-for-layer.
+// becomes get-download-url-for-layer, ListMFADevices list-mfa-devices.
 func kebab(name string) string {
 	var b strings.Builder
+	upper := func(i int) bool { return name[i] >= 'A' && name[i] <= 'Z' }
 	for i, r := range name {
-		if i > 0 && r >= 'A' && r <= 'Z' {
+		if i > 0 && upper(i) && (!upper(i-1) || i+1 < len(name) && !upper(i+1)) {
 			b.WriteByte('-')
 		}
 		b.WriteRune(r)

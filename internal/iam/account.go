@@ -1,0 +1,91 @@
+package iam
+
+import (
+	"context"
+	"errors"
+
+	"berth/internal/access"
+	"berth/internal/meta"
+)
+
+// CreateAccount adds an account and gives its root user a key.
+func (s *Store) CreateAccount(ctx context.Context, id string) (Credentials, error) {
+	if !access.IsAccountID(id) {
+		return Credentials{}, Constraint("accountId", id, `Member must satisfy regular expression pattern: \d{12}`)
+	}
+	c := newCredentials("AKIA")
+	err := s.db.Update(ctx, func(tx *meta.Tx) error {
+		if err := tx.InsertAccount(meta.Account{ID: id, CreatedAt: s.now()}); err != nil {
+			return err
+		}
+		return tx.PutAccessKey(s.rootKey(id, c))
+	})
+	if errors.Is(err, meta.ErrExists) {
+		err = exists("Account %s already exists.", id)
+	}
+	return c, err
+}
+
+func (s *Store) rootKey(account string, c Credentials) meta.AccessKey {
+	root := access.Root(account, "")
+	return meta.AccessKey{
+		ID: c.AccessKeyID, Account: account, Principal: root.ARN, UserID: root.UserID, Secret: c.SecretAccessKey, Active: true, CreatedAt: s.now(),
+	}
+}
+
+// Accounts lists all accounts by id, the home account among them.
+func (s *Store) Accounts(ctx context.Context) (out []meta.Account, err error) {
+	err = s.db.Read(ctx, func(tx *meta.Tx) error {
+		out, err = tx.Accounts()
+		return err
+	})
+	return out, err
+}
+
+func account(tx *meta.Tx, id string) error {
+	_, err := tx.Account(id)
+	if errors.Is(err, meta.ErrNotFound) {
+		return noSuch("The account %s cannot be found.", id)
+	}
+	return err
+}
+
+// DeleteAccount removes an account that has no repositories, with its users,
+// roles, policies and keys.
+func (s *Store) DeleteAccount(ctx context.Context, id string) error {
+	return s.db.Update(ctx, func(tx *meta.Tx) error {
+		if err := account(tx, id); err != nil {
+			return err
+		}
+		some, err := tx.HasRepositories(id)
+		if err == nil && some {
+			err = conflict("Cannot delete an account that has repositories.")
+		}
+		if err != nil {
+			return err
+		}
+		return tx.DeleteAccount(id)
+	})
+}
+
+// RotateRootKey gives the root user of an account a new key in place of those
+// that it has. What was signed in with them ends at once.
+func (s *Store) RotateRootKey(ctx context.Context, id string) (Credentials, error) {
+	c := newCredentials("AKIA")
+	err := s.db.Update(ctx, func(tx *meta.Tx) error {
+		if err := account(tx, id); err != nil {
+			return err
+		}
+		keys, err := tx.AccessKeys(access.Root(id, "").ARN)
+		if err != nil {
+			return err
+		}
+		for _, k := range keys {
+			if err := tx.DeleteAccessKey(k.ID); err != nil {
+				return err
+			}
+		}
+		return tx.PutAccessKey(s.rootKey(id, c))
+	})
+	return c, err
+}

@@ -1,0 +1,293 @@
+package iam_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/internal/access"
+	"berth/internal/access/sigv4"
+	"berth/internal/access/token"
+	"berth/internal/iam"
+	"berth/internal/meta"
+)
+
+const document = `{"Version":"2012-10-17","Statement":[]}`
+
+// refused expects a refusal of IAM.
+func refused(t *testing.T, what string, err error, code, message string) {
+	t.Helper()
+	var e *iam.Error
+	if !errors.As(err, &e) || e.Code != code || !strings.Contains(e.Message, message) {
+		t.Errorf("%s: %v, want %s with %q", what, err, code, message)
+	}
+}
+
+// user makes a user with a key, and returns the principal that signs with it.
+func (r *rig) user(t *testing.T, name string) (iam.Ref, access.Principal) {
+	t.Helper()
+	ctx := context.Background()
+	u, err := r.Create(ctx, meta.IAMPrincipal{Kind: meta.KindUser, Account: account, Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := r.CreateAccessKey(ctx, iam.Owner{Account: account, ARN: iam.ARN(u), UserID: u.ID, Name: u.Name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.Secret(ctx, k.ID, "")
+	if err != nil || s.SecretAccessKey != k.Secret || s.Principal.ARN != "arn:aws:iam::"+account+":user/"+name || s.Principal.UserID != u.ID {
+		t.Fatalf("%v, %v", s, err)
+	}
+	return iam.Ref{Kind: meta.KindUser, Account: account, Name: name}, s.Principal
+}
+
+// role makes a role that trusts whom its hook trusts.
+func (r *rig) role(t *testing.T, name string) (iam.Ref, string) {
+	t.Helper()
+	p, err := r.Create(context.Background(), meta.IAMPrincipal{Kind: meta.KindRole, Account: account, Name: name, TrustPolicy: document})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return iam.Ref{Kind: meta.KindRole, Account: account, Name: name}, iam.ARN(p)
+}
+
+func TestPoliciesOfAUser(t *testing.T) {
+	r := newRig(t)
+	ctx := context.Background()
+	ref, p := r.user(t, "ci")
+	m, err := r.CreatePolicy(ctx, meta.IAMPolicy{Account: account, Name: "m"}, `{"Statement":["one"]}`)
+	if err == nil {
+		_, err = r.CreatePolicyVersion(ctx, account, m.ARN, `{"Statement":["two"]}`, true)
+	}
+	err = errors.Join(err, r.PutInlinePolicy(ctx, ref, "p", document), r.Attach(ctx, ref, m.ARN),
+		r.Attach(ctx, ref, "arn:aws:iam::aws:policy/AdministratorAccess"), r.SetBoundary(ctx, ref, m.ARN))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.Policies(ctx, p)
+	if err != nil || len(got.Identity) != 3 || !slices.Contains(got.Identity, document) || !slices.Contains(got.Identity, `{"Statement":["two"]}`) ||
+		got.Boundary != `{"Statement":["two"]}` || len(got.Session) > 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	stranger := p
+	stranger.Account = "999999999999"
+	for what, p := range map[string]access.Principal{"root": access.Root(account, "x"), "another account": stranger, "nobody": {}} {
+		if got, err := r.Policies(ctx, p); err != nil || len(got.Identity) > 0 {
+			t.Errorf("%s: %+v, %v", what, got, err)
+		}
+	}
+	refused(t, "delete a policy in use", r.DeletePolicy(ctx, account, m.ARN), iam.CodeDeleteConflict, "attached to entities")
+	refused(t, "attach a policy of another account", r.Attach(ctx, ref, "arn:aws:iam::999999999999:policy/m"), iam.CodeNoSuchEntity, "not attachable")
+}
+
+// The policies of a user that was made again under its name are its own.
+func TestUserMadeAgain(t *testing.T) {
+	r := newRig(t)
+	ctx := context.Background()
+	ref, old := r.user(t, "ci")
+	password, _, err := r.tokens.Issue(old, "us-east-1", time.Hour)
+	if err == nil {
+		err = r.DeleteAccessKey(ctx, iam.Owner{ARN: old.ARN}, old.AccessKeyID)
+	}
+	if err = errors.Join(err, r.Delete(ctx, ref)); err != nil {
+		t.Fatal(err)
+	}
+	ref, _ = r.user(t, "ci")
+	if err := r.PutInlinePolicy(ctx, ref, "p", document); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.Policies(ctx, old); err != nil || len(got.Identity) > 0 {
+		t.Errorf("the user before has %+v, %v", got, err)
+	}
+	if _, err := r.Password(ctx, password); !errors.Is(err, token.ErrInvalid) {
+		t.Errorf("the password of the user before: %v", err)
+	}
+}
+
+func TestQuotas(t *testing.T) {
+	r := newRig(t)
+	ctx := context.Background()
+	ref, p := r.user(t, "ci")
+	o := iam.Owner{Account: account, ARN: p.ARN, UserID: p.UserID, Name: "ci"}
+	if _, err := r.CreateAccessKey(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.CreateAccessKey(ctx, o)
+	refused(t, "a third key", err, iam.CodeLimitExceeded, "Cannot exceed quota for AccessKeysPerUser: 2")
+	long := `{"Statement":"` + strings.Repeat("x", 1100) + `"}`
+	if err := errors.Join(r.PutInlinePolicy(ctx, ref, "a", long), r.PutInlinePolicy(ctx, ref, "a", long)); err != nil {
+		t.Error(err)
+	}
+	refused(t, "two long policies", r.PutInlinePolicy(ctx, ref, "b", long), iam.CodeLimitExceeded, "Maximum policy size of 2048 bytes exceeded for user ci")
+	tags := map[string]string{}
+	for i := range 51 {
+		tags[strings.Repeat("k", i+1)] = ""
+	}
+	refused(t, "51 tags", r.Tag(ctx, ref, tags), iam.CodeLimitExceeded, "tags")
+	m, err := r.CreatePolicy(ctx, meta.IAMPolicy{Account: account, Name: "m"}, document)
+	for range 4 {
+		if err == nil {
+			_, err = r.CreatePolicyVersion(ctx, account, m.ARN, document, false)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.CreatePolicyVersion(ctx, account, m.ARN, document, false)
+	refused(t, "a sixth version", err, iam.CodeLimitExceeded, "up to 5 versions")
+	for i := range 11 {
+		m, err := r.CreatePolicy(ctx, meta.IAMPolicy{Account: account, Name: strings.Repeat("n", i+1)}, document)
+		if err == nil {
+			err = r.Attach(ctx, ref, m.ARN)
+		}
+		if i < 10 && err != nil {
+			t.Fatal(err)
+		} else if i == 10 {
+			refused(t, "an eleventh policy", err, iam.CodeLimitExceeded, "Cannot exceed quota for PoliciesPerUser: 10")
+		}
+	}
+}
+
+func TestAssumeRole(t *testing.T) {
+	r := newRig(t)
+	ctx := context.Background()
+	_, caller := r.user(t, "ci")
+	ref, arn := r.role(t, "deploy")
+	if err := r.PutInlinePolicy(ctx, ref, "p", document); err != nil {
+		t.Fatal(err)
+	}
+	request := iam.RoleRequest{RoleARN: arn, SessionName: "s1", ExternalID: "x", Policy: `{"Statement":"session"}`,
+		PolicyARNs: []string{"arn:aws:iam::aws:policy/ReadOnlyAccess"}}
+	if _, err := r.AssumeRole(ctx, caller, request); !access.IsDenied(err) {
+		t.Errorf("without anything that reads trust policies: %v", err)
+	}
+	r.Trusts = func(text string, p access.Principal, action string, keys map[string][]string) bool {
+		return text == document && p == caller && action == "sts:AssumeRole" && keys["sts:ExternalId"][0] == "x" && keys["sts:RoleSessionName"][0] == "s1"
+	}
+	s, err := r.AssumeRole(ctx, caller, request)
+	if err != nil || s.Principal.ARN != "arn:aws:sts::"+account+":assumed-role/deploy/s1" || !strings.HasPrefix(s.AccessKeyID, "ASIA") || !s.Expires.Equal(r.now.Add(time.Hour)) {
+		t.Fatalf("%v %v", s.Principal, err)
+	}
+	secret, err := r.Secret(ctx, s.AccessKeyID, s.SessionToken)
+	if err != nil || secret.SecretAccessKey != s.SecretAccessKey || secret.Principal != s.Principal || !secret.Expires.Equal(s.Expires) {
+		t.Errorf("%v, %v", secret, err)
+	}
+	got, err := r.Policies(ctx, s.Principal)
+	if err != nil || !slices.Equal(got.Identity, []string{document}) || len(got.Session) != 2 || got.Session[0] != request.Policy {
+		t.Errorf("%+v, %v", got, err)
+	}
+	other, err := r.AssumeRole(ctx, caller, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{
+		"without its token":     secretError(r, s.AccessKeyID, ""),
+		"another session's":     secretError(r, s.AccessKeyID, other.SessionToken),
+		"altered token":         secretError(r, s.AccessKeyID, s.SessionToken[1:]),
+		"lasting key and token": secretError(r, caller.AccessKeyID, s.SessionToken),
+	} {
+		if !errors.Is(err, sigv4.ErrUnknownKey) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for what, change := range map[string]func(q *iam.RoleRequest){
+		"an unknown role":      func(q *iam.RoleRequest) { q.RoleARN += "x" },
+		"a role by other path": func(q *iam.RoleRequest) { q.RoleARN = strings.Replace(arn, "role/", "role/x/", 1) },
+		"a stranger":           func(q *iam.RoleRequest) { q.ExternalID = "y" },
+	} {
+		q := request
+		change(&q)
+		if _, err := r.AssumeRole(ctx, caller, q); !access.IsDenied(err) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	q := request
+	q.Length = 2 * time.Hour
+	_, err = r.AssumeRole(ctx, caller, q)
+	refused(t, "longer than the role allows", err, iam.CodeValidation, "exceeds the MaxSessionDuration")
+	_, err = r.AssumeRole(ctx, access.Root(account, "x"), request)
+	refused(t, "root", err, "AccessDenied", "Roles may not be assumed by root accounts.")
+
+	password, _, err := r.tokens.Issue(s.Principal, "us-east-1", 12*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := r.Password(ctx, password); err != nil || p != s.Principal {
+		t.Errorf("%v, %v", p, err)
+	}
+	r.now = s.Expires
+	if _, err := r.Password(ctx, password); !errors.Is(err, token.ErrExpired) {
+		t.Errorf("a password of a session that ended: %v", err)
+	}
+	r.now = s.Expires.Add(-time.Minute)
+	if err := errors.Join(r.DeleteInlinePolicy(ctx, ref, "p"), r.Delete(ctx, ref)); err != nil {
+		t.Fatal(err)
+	}
+	if err := secretError(r, s.AccessKeyID, s.SessionToken); !errors.Is(err, sigv4.ErrUnknownKey) {
+		t.Errorf("a session of a role that is gone: %v", err)
+	}
+	if _, err := r.Password(ctx, password); !errors.Is(err, token.ErrInvalid) {
+		t.Errorf("its password: %v", err)
+	}
+}
+
+func TestSessionToken(t *testing.T) {
+	r := newRig(t)
+	ctx := context.Background()
+	_, caller := r.user(t, "ci")
+	s, err := r.SessionToken(ctx, caller, 0)
+	if err != nil || s.Principal.ARN != caller.ARN || s.Principal.UserID != caller.UserID || !s.Expires.Equal(r.now.Add(12*time.Hour)) {
+		t.Fatalf("%v %v", s.Principal, err)
+	}
+	if _, err := r.SessionToken(ctx, s.Principal, 0); err == nil {
+		t.Error("a session made a session")
+	}
+	key := r.root(t, iam.Credentials{})
+	s, err = r.SessionToken(ctx, access.Root(account, key.AccessKeyID), 0)
+	if err != nil || !s.Principal.IsRoot() || !s.Expires.Equal(r.now.Add(time.Hour)) {
+		t.Fatalf("%v %v", s.Principal, err)
+	}
+}
+
+func TestAccounts(t *testing.T) {
+	r := newRig(t)
+	ctx := context.Background()
+	const other = "222222222222"
+	r.root(t, iam.Credentials{})
+	c, err := r.CreateAccount(ctx, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := r.Secret(ctx, c.AccessKeyID, ""); err != nil || s.Principal != access.Root(other, c.AccessKeyID) {
+		t.Errorf("%v, %v", s, err)
+	}
+	_, err = r.CreateAccount(ctx, other)
+	refused(t, "a second time", err, iam.CodeExists, "already exists")
+	_, err = r.CreateAccount(ctx, "12")
+	refused(t, "a short number", err, iam.CodeValidation, "accountId")
+	all, err := r.Accounts(ctx)
+	if err != nil || len(all) != 2 || all[0].ID != account || all[1].ID != other {
+		t.Errorf("%v, %v", all, err)
+	}
+	fresh, err := r.RotateRootKey(ctx, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := secretError(r, c.AccessKeyID, ""); !errors.Is(err, sigv4.ErrUnknownKey) {
+		t.Errorf("the key that was replaced still works: %v", err)
+	}
+	if _, err := r.Secret(ctx, fresh.AccessKeyID, ""); err != nil {
+		t.Error(err)
+	}
+	if err := r.DeleteAccount(ctx, other); err != nil {
+		t.Fatal(err)
+	}
+	if err := secretError(r, fresh.AccessKeyID, ""); !errors.Is(err, sigv4.ErrUnknownKey) {
+		t.Errorf("the key of an account that is gone: %v", err)
+	}
+	refused(t, "a second time", r.DeleteAccount(ctx, other), iam.CodeNoSuchEntity, "cannot be found")
+}

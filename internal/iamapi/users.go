@@ -1,0 +1,411 @@
+package iamapi
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"berth/internal/iam"
+	"berth/internal/meta"
+)
+
+type userResult struct{ User userXML }
+
+func createUser(c *call) (any, error) {
+	tags, err := c.tags()
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.Store.Create(c.ctx, meta.IAMPrincipal{
+		Kind: meta.KindUser, Account: c.caller.Account, Name: c.form.Get("UserName"), Path: c.path(), Tags: tags,
+		Boundary: c.form.Get("PermissionsBoundary"),
+	})
+	return userResult{toUser(p)}, err
+}
+
+func getUser(c *call) (any, error) {
+	name := c.form.Get("UserName")
+	if name == "" && c.caller.IsRoot() {
+		created, err := c.Store.UserCreated(c.ctx, c.caller)
+		return userResult{userXML{UserID: c.caller.UserID, Arn: c.caller.ARN, CreateDate: stamp(created)}}, err
+	}
+	if name == "" {
+		own, ok := iam.UserName(c.caller)
+		if !ok {
+			return nil, iam.Invalid("Must specify userName when calling with non-User credentials")
+		}
+		name = own
+	}
+	p, err := c.Store.Principal(c.ctx, iam.Ref{Kind: meta.KindUser, Account: c.caller.Account, Name: name})
+	return userResult{toUser(p)}, err
+}
+
+func (c *call) principals(kind string) ([]meta.IAMPrincipal, page, error) {
+	prefix := c.form.Get("PathPrefix")
+	all, err := c.Store.Principals(c.ctx, kind, c.caller.Account, prefix)
+	if err != nil {
+		return nil, page{}, err
+	}
+	return paged(c, all, func(p meta.IAMPrincipal) string { return p.Name })
+}
+
+func listUsers(c *call) (any, error) {
+	some, p, err := c.principals(meta.KindUser)
+	return struct {
+		Users list[userXML]
+		page
+	}{listOf(some, func(p meta.IAMPrincipal) userXML { return toUser(listed(p)) }), p}, err
+}
+
+func remove(kind string) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		ref, err := c.ref(kind)
+		if err != nil {
+			return nil, err
+		}
+		return nil, c.Store.Delete(c.ctx, ref)
+	}
+}
+
+func tag(kind string) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		ref, err := c.ref(kind)
+		if err != nil {
+			return nil, err
+		}
+		tags, err := c.tags()
+		if err != nil {
+			return nil, err
+		}
+		return nil, c.Store.Tag(c.ctx, ref, tags)
+	}
+}
+
+func untag(kind string) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		ref, err := c.ref(kind)
+		if err != nil {
+			return nil, err
+		}
+		return nil, c.Store.Untag(c.ctx, ref, c.members("TagKeys"))
+	}
+}
+
+// tagsResult is the output of operations that list tags.
+type tagsResult struct {
+	Tags list[tagXML]
+	page
+}
+
+// tagPage pages tags by their keys.
+func tagPage(c *call, tags map[string]string) (any, error) {
+	some, p, err := paged(c, tagsXML(tags), func(t tagXML) string { return t.Key })
+	return tagsResult{list[tagXML]{some}, p}, err
+}
+
+func listTags(kind string) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		ref, err := c.ref(kind)
+		if err != nil {
+			return nil, err
+		}
+		p, err := c.Store.Principal(c.ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		return tagPage(c, p.Tags)
+	}
+}
+
+type keyXML struct {
+	UserName        string `xml:",omitempty"`
+	AccessKeyID     string `xml:"AccessKeyId"`
+	Status          string
+	SecretAccessKey string `xml:",omitempty"`
+	CreateDate      string
+}
+
+func toKey(o iam.Owner) func(meta.AccessKey) keyXML {
+	return func(k meta.AccessKey) keyXML {
+		status := "Inactive"
+		if k.Active {
+			status = "Active"
+		}
+		return keyXML{o.Name, k.ID, status, k.Secret, stamp(k.CreatedAt)}
+	}
+}
+
+func createAccessKey(c *call) (any, error) {
+	o, err := c.owner()
+	if err != nil {
+		return nil, err
+	}
+	k, err := c.Store.CreateAccessKey(c.ctx, o)
+	return struct{ AccessKey keyXML }{toKey(o)(k)}, err
+}
+
+func listAccessKeys(c *call) (any, error) {
+	o, err := c.owner()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := c.Store.AccessKeys(c.ctx, o)
+	return struct {
+		AccessKeyMetadata list[keyXML]
+		page
+	}{AccessKeyMetadata: listOf(keys, toKey(o))}, err
+}
+
+func updateAccessKey(c *call) (any, error) {
+	o, err := c.owner()
+	if err != nil {
+		return nil, err
+	}
+	id, err := c.need("AccessKeyId")
+	if err != nil {
+		return nil, err
+	}
+	status := c.form.Get("Status")
+	if status != "Active" && status != "Inactive" {
+		return nil, iam.Constraint("status", status, "Member must satisfy enum value set: [Active, Inactive]")
+	}
+	return nil, c.Store.SetAccessKey(c.ctx, o, id, status == "Active")
+}
+
+func deleteAccessKey(c *call) (any, error) {
+	o, err := c.owner()
+	if err != nil {
+		return nil, err
+	}
+	id, err := c.need("AccessKeyId")
+	if err != nil {
+		return nil, err
+	}
+	return nil, c.Store.DeleteAccessKey(c.ctx, o, id)
+}
+
+// getAccessKeyLastUsed says what AWS says of a key whose use was not recorded.
+func getAccessKeyLastUsed(c *call) (any, error) {
+	id, err := c.need("AccessKeyId")
+	if err != nil {
+		return nil, err
+	}
+	o, err := c.Store.AccessKeyOwner(c.ctx, id)
+	if err == nil && o.Account != c.caller.Account {
+		err = &apiError{http.StatusForbidden, "AccessDenied", "The access key belongs to another account."}
+	}
+	type lastUsed struct{ ServiceName, Region string }
+	return struct {
+		UserName          string `xml:",omitempty"`
+		AccessKeyLastUsed lastUsed
+	}{o.Name, lastUsed{"N/A", "N/A"}}, err
+}
+
+func getLoginProfile(c *call) (any, error) {
+	o, err := c.owner()
+	if err != nil {
+		return nil, err
+	}
+	return nil, &iam.Error{Status: http.StatusNotFound, Code: iam.CodeNoSuchEntity, Message: "Login Profile for User " + o.Name + " cannot be found."}
+}
+
+func putPolicy(kind string) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		ref, err := c.ref(kind)
+		if err != nil {
+			return nil, err
+		}
+		return nil, c.Store.PutInlinePolicy(c.ctx, ref, c.form.Get("PolicyName"), c.form.Get("PolicyDocument"))
+	}
+}
+
+func getPolicy(kind string) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		ref, err := c.ref(kind)
+		if err != nil {
+			return nil, err
+		}
+		name, err := c.need("PolicyName")
+		if err != nil {
+			return nil, err
+		}
+		p, err := c.Store.InlinePolicy(c.ctx, ref, name)
+		out := struct {
+			UserName       string `xml:",omitempty"`
+			RoleName       string `xml:",omitempty"`
+			PolicyName     string
+			PolicyDocument string
+		}{PolicyName: p.Name, PolicyDocument: encoded(p.Document)}
+		if kind == meta.KindRole {
+			out.RoleName = ref.Name
+		} else {
+			out.UserName = ref.Name
+		}
+		return out, err
+	}
+}
+
+func listInline(kind string) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		ref, err := c.ref(kind)
+		if err != nil {
+			return nil, err
+		}
+		all, err := c.Store.InlinePolicies(c.ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		some, p, err := paged(c, all, func(p meta.NamedPolicy) string { return p.Name })
+		return struct {
+			PolicyNames list[string]
+			page
+		}{listOf(some, func(p meta.NamedPolicy) string { return p.Name }), p}, err
+	}
+}
+
+func deletePolicy(kind string) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		ref, err := c.ref(kind)
+		if err != nil {
+			return nil, err
+		}
+		name, err := c.need("PolicyName")
+		if err != nil {
+			return nil, err
+		}
+		return nil, c.Store.DeleteInlinePolicy(c.ctx, ref, name)
+	}
+}
+
+func attach(kind string) func(*call) (any, error) {
+	return withPolicy(kind, func(c *call, ref iam.Ref, arn string) error { return c.Store.Attach(c.ctx, ref, arn) })
+}
+
+func detach(kind string) func(*call) (any, error) {
+	return withPolicy(kind, func(c *call, ref iam.Ref, arn string) error { return c.Store.Detach(c.ctx, ref, arn) })
+}
+
+func withPolicy(kind string, do func(*call, iam.Ref, string) error) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		ref, err := c.ref(kind)
+		if err != nil {
+			return nil, err
+		}
+		arn, err := c.need("PolicyArn")
+		if err != nil {
+			return nil, err
+		}
+		if !strings.HasPrefix(arn, "arn:aws:iam::") {
+			return nil, iam.Invalid("ARN %s is not valid.", arn)
+		}
+		return nil, do(c, ref, arn)
+	}
+}
+
+type attachedXML struct{ PolicyName, PolicyArn string }
+
+func listAttached(kind string) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		ref, err := c.ref(kind)
+		if err != nil {
+			return nil, err
+		}
+		all, err := c.Store.Attachments(c.ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		some, p, err := paged(c, all, asText)
+		return struct {
+			AttachedPolicies list[attachedXML]
+			page
+		}{listOf(some, func(arn string) attachedXML { return attachedXML{arn[strings.LastIndexByte(arn, '/')+1:], arn} }), p}, err
+	}
+}
+
+func putBoundary(kind string) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		ref, err := c.ref(kind)
+		if err != nil {
+			return nil, err
+		}
+		arn, err := c.need("PermissionsBoundary")
+		if err != nil {
+			return nil, err
+		}
+		return nil, c.Store.SetBoundary(c.ctx, ref, arn)
+	}
+}
+
+func deleteBoundary(kind string) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		ref, err := c.ref(kind)
+		if err != nil {
+			return nil, err
+		}
+		return nil, c.Store.SetBoundary(c.ctx, ref, "")
+	}
+}
+
+type roleResult struct{ Role roleXML }
+
+func createRole(c *call) (any, error) {
+	tags, err := c.tags()
+	if err != nil {
+		return nil, err
+	}
+	length, err := c.seconds("MaxSessionDuration")
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.Store.Create(c.ctx, meta.IAMPrincipal{
+		Kind: meta.KindRole, Account: c.caller.Account, Name: c.form.Get("RoleName"), Path: c.path(), Tags: tags,
+		Boundary: c.form.Get("PermissionsBoundary"), Description: c.form.Get("Description"),
+		TrustPolicy: c.form.Get("AssumeRolePolicyDocument"), MaxSession: length,
+	})
+	return roleResult{toRole(p)}, err
+}
+
+func getRole(c *call) (any, error) {
+	ref, err := c.ref(meta.KindRole)
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.Store.Principal(c.ctx, ref)
+	return roleResult{toRole(p)}, err
+}
+
+func listRoles(c *call) (any, error) {
+	some, p, err := c.principals(meta.KindRole)
+	return struct {
+		Roles list[roleXML]
+		page
+	}{listOf(some, func(p meta.IAMPrincipal) roleXML { return toRole(listed(p)) }), p}, err
+}
+
+// empty is the result of an operation that answers one without members.
+type empty struct{}
+
+func updateRole(c *call) (any, error) {
+	ref, err := c.ref(meta.KindRole)
+	if err != nil {
+		return nil, err
+	}
+	var description *string
+	if c.form.Has("Description") {
+		text := c.form.Get("Description")
+		description = &text
+	}
+	var length time.Duration
+	if length, err = c.seconds("MaxSessionDuration"); err != nil {
+		return nil, err
+	}
+	return empty{}, c.Store.UpdateRole(c.ctx, ref, description, length)
+}
+
+func updateTrust(c *call) (any, error) {
+	ref, err := c.ref(meta.KindRole)
+	if err != nil {
+		return nil, err
+	}
+	return nil, c.Store.SetTrustPolicy(c.ctx, ref, c.form.Get("PolicyDocument"))
+}

@@ -169,6 +169,8 @@ type Rules struct {
 	Resource Source
 	// ResourceTags serves conditions on them; nil: resources have none.
 	ResourceTags TagReader
+	// PrincipalTags serves conditions on the caller's; nil: callers have none.
+	PrincipalTags func(context.Context, Principal) ([]Tag, error)
 	// Now is the time that conditions compare with; nil is [time.Now].
 	Now func() time.Time
 }
@@ -194,6 +196,9 @@ func (r Rules) keys(ctx context.Context, req *Request) *keys {
 	k := &keys{req: req, now: now()}
 	if r.ResourceTags != nil {
 		k.tags = sync.OnceValues(func() ([]Tag, error) { return r.ResourceTags(ctx, req.Resource) })
+	}
+	if r.PrincipalTags != nil {
+		k.principalTags = sync.OnceValues(func() ([]Tag, error) { return r.PrincipalTags(ctx, req.Principal) })
 	}
 	req.Keys = k
 	return k

@@ -44,7 +44,9 @@ type keys struct {
 	req  *Request
 	now  time.Time
 	tags func() ([]Tag, error) // of the resource
-	err  error                 // of reading what a key needed: no decision stands on it
+	// principalTags are those of the caller.
+	principalTags func() ([]Tag, error)
+	err           error // of reading what a key needed: no decision stands on it
 }
 
 // KeysOf gives the condition keys of a request at a time; tags reads those of its
@@ -57,7 +59,10 @@ func KeysOf(req *Request, now time.Time, tags func() ([]Tag, error)) Keys {
 // Lookup implements [Keys].
 func (k *keys) Lookup(name string) []string {
 	if tag, ok := cutAny(name, "aws:resourcetag/", "ecr:resourcetag/"); ok {
-		return k.resourceTag(tag)
+		return k.tag(k.tags, tag)
+	}
+	if tag, ok := strings.CutPrefix(name, "aws:principaltag/"); ok {
+		return k.tag(k.principalTags, tag)
 	}
 	if tag, ok := strings.CutPrefix(name, "aws:requesttag/"); ok {
 		return tagValue(k.req.Tags, tag)
@@ -103,11 +108,11 @@ func (k *keys) single(name string) string {
 	return ""
 }
 
-func (k *keys) resourceTag(key string) []string {
-	if k.tags == nil {
+func (k *keys) tag(read func() ([]Tag, error), key string) []string {
+	if read == nil {
 		return nil
 	}
-	tags, err := k.tags()
+	tags, err := read()
 	if err != nil {
 		k.err = err
 		return nil

@@ -55,6 +55,8 @@ type Store struct {
 	mu      sync.Mutex
 	version uint64 // of the keys known
 	known   map[string]meta.AccessKey
+
+	permissions permissions
 }
 
 // New makes a store.
@@ -141,8 +143,9 @@ func (s *Store) Password(ctx context.Context, password string) (access.Principal
 
 // sessionPassword is Password for those that were made with temporary credentials.
 func (s *Store) sessionPassword(ctx context.Context, claimed access.Principal) (access.Principal, error) {
-	session, err := s.session(ctx, claimed.AccessKeyID)
-	switch p := sessionPrincipal(session); {
+	session, p, err := s.sessionPrincipal(ctx, claimed.AccessKeyID)
+	claimed.Role = p.Role // a password does not say it; the session's own ARN names the role
+	switch {
 	case errors.Is(err, meta.ErrNotFound):
 		return access.Principal{}, token.ErrInvalid
 	case err != nil:

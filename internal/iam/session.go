@@ -60,15 +60,28 @@ func (s *Store) sessionSecret(ctx context.Context, accessKeyID, sessionToken str
 	if err := json.Unmarshal(text, &sealed); err != nil || sealed.ID != accessKeyID {
 		return sigv4.Secret{}, sigv4.ErrUnknownKey
 	}
-	session, err := s.session(ctx, accessKeyID)
+	session, p, err := s.sessionPrincipal(ctx, accessKeyID)
 	if errors.Is(err, meta.ErrNotFound) {
 		return sigv4.Secret{}, sigv4.ErrUnknownKey
 	}
-	return sigv4.Secret{SecretAccessKey: sealed.Secret, Principal: sessionPrincipal(session), Active: true, Expires: session.ExpiresAt}, err
+	return sigv4.Secret{SecretAccessKey: sealed.Secret, Principal: p, Active: true, Expires: session.ExpiresAt}, err
 }
 
-func sessionPrincipal(s meta.IAMSession) access.Principal {
-	return access.Principal{Account: s.Account, ARN: s.Principal, UserID: s.UserID, AccessKeyID: s.ID}
+// sessionPrincipal finds a session and who it is. One whose role is gone is gone.
+func (s *Store) sessionPrincipal(ctx context.Context, id string) (session meta.IAMSession, p access.Principal, err error) {
+	err = s.db.View(ctx, func(tx *meta.Tx) error {
+		if session, err = tx.IAMSession(id); err != nil {
+			return err
+		}
+		p = access.Principal{Account: session.Account, ARN: session.Principal, UserID: session.UserID, AccessKeyID: session.ID}
+		if !strings.Contains(p.ARN, ":assumed-role/") {
+			return nil
+		}
+		role, err := tx.IAMPrincipalByID(session.PrincipalID)
+		p.Role = ARN(role)
+		return err
+	})
+	return session, p, err
 }
 
 // newSession makes temporary credentials for a principal.
@@ -238,5 +251,6 @@ func (s *Store) AssumeRole(ctx context.Context, caller access.Principal, r RoleR
 		Account: role.Account,
 		ARN:     "arn:aws:sts::" + role.Account + ":assumed-role/" + role.Name + "/" + r.SessionName,
 		UserID:  role.ID + ":" + r.SessionName,
+		Role:    ARN(role),
 	}, policies, r.Length)
 }

@@ -65,7 +65,7 @@ type Querier interface {
 // DB is the metadata store.
 type DB struct {
 	backend Backend
-	keys    atomic.Uint64 // counts changes of access keys and of repositories, whose policies decide
+	keys    atomic.Uint64 // counts changes of what decides: access keys, principals, policies
 }
 
 // A Sole backend is used by this process alone: what it read holds until it
@@ -109,7 +109,7 @@ func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
 	return err
 }
 
-// KeysVersion changes whenever access keys, repositories or their policies do. It is false when other servers
+// KeysVersion changes whenever access keys, principals, repositories or policies do. It is false when other servers
 // may change them too, and nobody here knows when.
 func (db *DB) KeysVersion() (uint64, bool) {
 	_, sole := db.backend.(Sole)
@@ -127,7 +127,7 @@ func (db *DB) Close() error { return db.backend.Close() }
 type Tx struct {
 	q       Querier
 	backend Backend
-	keys    bool // access keys or repositories were changed
+	keys    bool // something that decides was changed
 }
 
 // storable finds texts that some database would refuse, so that all do.

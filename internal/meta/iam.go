@@ -48,6 +48,7 @@ func scanIAMPrincipal(s scanner) (p IAMPrincipal, err error) {
 // InsertIAMPrincipal adds a user or role. ErrExists: the account has one of the
 // kind whose name differs in case at most.
 func (tx *Tx) InsertIAMPrincipal(p IAMPrincipal) error {
+	tx.keys = true
 	tags, err := tagText(p.Tags)
 	if err != nil {
 		return err
@@ -68,6 +69,7 @@ func (tx *Tx) unique(query string, args ...any) error {
 
 // SaveIAMPrincipal writes what can change of a user or role.
 func (tx *Tx) SaveIAMPrincipal(p IAMPrincipal) error {
+	tx.keys = true
 	tags, err := tagText(p.Tags)
 	if err != nil {
 		return err
@@ -102,6 +104,7 @@ func scanInt(s scanner) (n int, err error) { return n, s.Scan(&n) }
 
 // DeleteIAMPrincipal removes a user or role with its policies and sessions. Access keys stay.
 func (tx *Tx) DeleteIAMPrincipal(id string) error {
+	tx.keys = true
 	return tx.one(`DELETE FROM iam_principals WHERE id = $1`, id)
 }
 
@@ -112,6 +115,7 @@ func scanNamedPolicy(s scanner) (p NamedPolicy, err error) { return p, s.Scan(&p
 
 // PutInlinePolicy adds or replaces an inline policy.
 func (tx *Tx) PutInlinePolicy(principalID string, p NamedPolicy) error {
+	tx.keys = true
 	return tx.exec(`INSERT INTO iam_inline_policies (principal_id, name, document) VALUES ($1, $2, $3)
 		ON CONFLICT (principal_id, name) DO UPDATE SET document = excluded.document`, principalID, p.Name, p.Document)
 }
@@ -128,11 +132,13 @@ func (tx *Tx) InlinePolicies(principalID string) ([]NamedPolicy, error) {
 
 // DeleteInlinePolicy removes an inline policy.
 func (tx *Tx) DeleteInlinePolicy(principalID, name string) error {
+	tx.keys = true
 	return tx.one(`DELETE FROM iam_inline_policies WHERE principal_id = $1 AND name = $2`, principalID, name)
 }
 
 // Attach attaches a managed policy; one that is attached stays so.
 func (tx *Tx) Attach(principalID, arn string) error {
+	tx.keys = true
 	return tx.exec(`INSERT INTO iam_attachments (principal_id, arn) VALUES ($1, $2) ON CONFLICT DO NOTHING`, principalID, arn)
 }
 
@@ -143,6 +149,7 @@ func (tx *Tx) Attachments(principalID string) ([]string, error) {
 
 // Detach detaches a managed policy.
 func (tx *Tx) Detach(principalID, arn string) error {
+	tx.keys = true
 	return tx.one(`DELETE FROM iam_attachments WHERE principal_id = $1 AND arn = $2`, principalID, arn)
 }
 

@@ -42,6 +42,7 @@ func scanIAMPolicy(s scanner) (p IAMPolicy, err error) {
 // InsertIAMPolicy adds a managed policy. ErrExists: the account has one whose
 // name differs in case at most.
 func (tx *Tx) InsertIAMPolicy(p IAMPolicy) error {
+	tx.keys = true
 	tags, err := tagText(p.Tags)
 	if err != nil {
 		return err
@@ -52,6 +53,7 @@ func (tx *Tx) InsertIAMPolicy(p IAMPolicy) error {
 
 // SaveIAMPolicy writes what can change of a managed policy.
 func (tx *Tx) SaveIAMPolicy(p IAMPolicy) error {
+	tx.keys = true
 	tags, err := tagText(p.Tags)
 	if err != nil {
 		return err
@@ -72,6 +74,7 @@ func (tx *Tx) IAMPolicies(account string) ([]IAMPolicy, error) {
 
 // DeleteIAMPolicy removes a managed policy with its versions.
 func (tx *Tx) DeleteIAMPolicy(arn string) error {
+	tx.keys = true
 	return tx.one(`DELETE FROM iam_policies WHERE arn = $1`, arn)
 }
 

@@ -100,6 +100,7 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 		return nil, err
 	}
 	users := iam.New(s.storage.DB, tokens, time.Now)
+	users.CheckPolicy, users.CheckTrustPolicy, users.Trusts = iam.CheckIdentityPolicy, iam.CheckRoleTrust, iam.Trusts
 	if s.root, err = users.EnsureRoot(ctx, s.names.home.Account, s.cfg.Root); err != nil {
 		return nil, err
 	}
@@ -113,7 +114,8 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 		Holder: s.lock.id,
 	})
 	authorize := access.Rules{
-		Identity: access.AccountRoot{}, Resource: s.registry.Permissions(), ResourceTags: s.registry.ResourceTagsOf,
+		Identity: users.Permissions(), Resource: s.registry.Permissions(),
+		ResourceTags: s.registry.ResourceTagsOf, PrincipalTags: users.PrincipalTags,
 	}
 	verifier := sigv4.New(users, time.Now, sigv4.Options{})
 	ecrDoor, err := ecrapi.New(ecrapi.Options{

@@ -1,0 +1,194 @@
+package iam
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"berth/internal/access"
+	"berth/internal/access/policy"
+	"berth/internal/meta"
+)
+
+// Permissions is what the policies of users and roles say: the identity side of
+// [access.Rules]. A root user may do everything that its own side can grant.
+//
+// Source: IAM User Guide, "Policy evaluation logic": an explicit deny in any
+// policy denies; an allow needs an identity-based policy, the permissions boundary
+// if there is one, and a session policy if there are any.
+func (s *Store) Permissions() access.Source { return access.SourceFunc(s.permission) }
+
+func (s *Store) permission(ctx context.Context, req access.Request) (access.Verdict, error) {
+	if req.Principal.IsRoot() {
+		return access.Allow, nil
+	}
+	p, err := s.compiled(ctx, req.Principal)
+	if err != nil {
+		return access.Silent, err
+	}
+	return p.verdict(policy.Query{Action: req.Action, Resource: req.Resource, Keys: req.Keys}), nil
+}
+
+// compiled are the policies of one principal, ready to be asked.
+type compiled struct {
+	identity []*policy.Compiled
+	boundary []*policy.Compiled // one, or none
+	session  []*policy.Compiled
+}
+
+func (c *compiled) verdict(q policy.Query) access.Verdict {
+	out := together(c.identity, q)
+	for _, limit := range [][]*policy.Compiled{c.boundary, c.session} {
+		if len(limit) == 0 {
+			continue
+		}
+		switch v := together(limit, q); {
+		case v == access.Deny:
+			return access.Deny
+		case v == access.Silent && out == access.Allow:
+			out = access.Silent
+		}
+	}
+	return out
+}
+
+// together is what several policies say: any deny denies, else any allow allows.
+func together(policies []*policy.Compiled, q policy.Query) access.Verdict {
+	out := access.Silent
+	for _, p := range policies {
+		switch p.Evaluate(q).Effect {
+		case policy.Deny:
+			return access.Deny
+		case policy.Allow:
+			out = access.Allow
+		}
+	}
+	return out
+}
+
+// permissions keeps policies ready, as long as nobody can have changed them.
+type permissions struct {
+	mu      sync.Mutex
+	version uint64
+	known   map[string]*compiled // by ARN and access key
+}
+
+func (c *permissions) get(version uint64, key string) *compiled {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.version != version {
+		return nil
+	}
+	return c.known[key]
+}
+
+func (c *permissions) put(version uint64, key string, p *compiled) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.known == nil || c.version != version || len(c.known) >= maxKnown {
+		c.version, c.known = version, map[string]*compiled{}
+	}
+	c.known[key] = p
+}
+
+func (s *Store) compiled(ctx context.Context, p access.Principal) (*compiled, error) {
+	version, sole := s.db.KeysVersion() // before the read: a change after it shows next time
+	key := p.ARN + " " + p.AccessKeyID
+	if sole {
+		if c := s.permissions.get(version, key); c != nil {
+			return c, nil
+		}
+	}
+	texts, err := s.Policies(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	c := &compiled{}
+	if texts.Boundary != "" {
+		if c.boundary, err = compile([]string{texts.Boundary}); err != nil {
+			return nil, fmt.Errorf("read the permissions boundary of %s: %w", p.ARN, err)
+		}
+	}
+	if c.identity, err = compile(texts.Identity); err == nil {
+		c.session, err = compile(texts.Session)
+	}
+	if err != nil {
+		// They were accepted once, so this is damage: nobody is let in on a guess.
+		return nil, fmt.Errorf("read the policies of %s: %w", p.ARN, err)
+	}
+	if sole {
+		s.permissions.put(version, key, c)
+	}
+	return c, nil
+}
+
+func compile(texts []string) (out []*policy.Compiled, err error) {
+	for _, text := range texts {
+		d, err := policy.ParseIdentityPolicy(text)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, policy.Compile(d))
+	}
+	return out, nil
+}
+
+// PrincipalTags reads the tags of a user or a role, for conditions on them.
+func (s *Store) PrincipalTags(ctx context.Context, p access.Principal) (out []access.Tag, err error) {
+	if p.IsRoot() {
+		return nil, nil
+	}
+	id, _, _ := strings.Cut(p.UserID, ":")
+	err = s.db.Read(ctx, func(tx *meta.Tx) error {
+		out = nil
+		who, err := tx.IAMPrincipalByID(id)
+		if errors.Is(err, meta.ErrNotFound) {
+			return nil
+		}
+		for k, v := range who.Tags {
+			out = append(out, access.Tag{Key: k, Value: v})
+		}
+		return err
+	})
+	return out, err
+}
+
+// CheckIdentityPolicy refuses a text that is no identity-based policy.
+func CheckIdentityPolicy(text string) error {
+	_, err := policy.ParseIdentityPolicy(text)
+	return err
+}
+
+// CheckRoleTrust refuses a text that is no trust policy of a role.
+func CheckRoleTrust(text string) error {
+	_, err := policy.ParseTrustPolicy(text)
+	return err
+}
+
+// Trusts tells whether a role's trust policy lets a caller assume it. Within an
+// account, a policy that names the account leaves it to the caller's own policies,
+// which the door has asked already.
+//
+// Source: IAM User Guide, "How to use trust policies with IAM roles".
+func Trusts(text string, caller access.Principal, action string, keys map[string][]string) bool {
+	d, err := policy.ParseTrustPolicy(text)
+	if err != nil {
+		return false
+	}
+	known := policy.MapKeys{}
+	for name, values := range keys {
+		known.Set(name, values...)
+	}
+	known.Set("aws:PrincipalArn", cmp.Or(caller.Role, caller.ARN))
+	known.Set("aws:PrincipalAccount", caller.Account)
+	known.Set("aws:userid", caller.UserID)
+	if name, ok := UserName(caller); ok {
+		known.Set("aws:username", name)
+	}
+	return d.Evaluate(policy.Query{
+		Caller: policy.Caller{Account: caller.Account, ARN: caller.ARN, Role: caller.Role}, Action: action, Keys: known,
+	}).Effect == policy.Allow
+}

@@ -17,6 +17,6 @@
 //     [Source], which is where a policy evaluator plugs in.
 //
 // The sub-packages prove who the caller is (sigv4 for signed API calls, token
-// for registry passwords) and read policy documents (policy). None of them
-// performs I/O of its own.
+// for registry passwords), and read and evaluate policy documents (policy). None
+// of them performs I/O of its own.
 package access

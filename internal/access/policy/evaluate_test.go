@@ -259,6 +259,30 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
+// Twelve digits mean the account in every partition, and its root user is named
+// by them as well.
+func TestPartitions(t *testing.T) {
+	rootCN := Caller{Account: account, ARN: "arn:aws-cn:iam::123456789012:root"}
+	if got := ask(t, pull(rootCN), allowed(`"Principal":{"AWS":"123456789012"}`)); got.Effect != Allow || got.Account {
+		t.Errorf("root: %+v", got)
+	}
+	if got := ask(t, pull(rootCN), denied(`"NotPrincipal":{"AWS":"123456789012"}`)); got.Effect != Silent {
+		t.Errorf("all but root: %+v", got)
+	}
+	userCN := Caller{Account: account, ARN: "arn:aws-cn:iam::123456789012:user/ann"}
+	if got := ask(t, pull(userCN), allowed(`"Principal":{"AWS":"123456789012"}`)); got.Effect != Allow || !got.Account {
+		t.Errorf("user: %+v", got)
+	}
+}
+
+// A request may have no keys at all.
+func TestNoKeys(t *testing.T) {
+	c := `"Condition":{"Null":{"aws:username":"true"}},"Resource":["arn:aws:ecr:*:*:${aws:username}","*"]`
+	if got := ask(t, pull(ann), allowed(principal+","+c)); got.Effect != Allow {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestTrustPolicyDecides(t *testing.T) {
 	d, err := ParseTrustPolicy(with(effect, `"Principal":{"Federated":"`+github.Federated+`"}`, `"Action":"sts:AssumeRoleWithWebIdentity"`,
 		`"Condition":{"StringEquals":{"token.actions.githubusercontent.com:aud":"sts.amazonaws.com"},`+
@@ -300,23 +324,28 @@ func TestUnparsedDocuments(t *testing.T) {
 		t.Fatalf("got %+v", got)
 	}
 	for name, f := range map[string]func(*Statement){
-		"unknown operator":       condition("StringIs", "x"),
-		"no values":              condition("StringNotEquals"),
-		"unreadable number":      condition("NumericNotEquals", "x"),
-		"unreadable address":     condition("NotIpAddress", "x"),
-		"variable in version 08": condition("Bool", "${aws:username}"),
+		"unknown operator":     condition("StringIs", "x"),
+		"no values":            condition("StringNotEquals"),
+		"unreadable number":    condition("NumericNotEquals", "x"),
+		"unreadable address":   condition("NotIpAddress", "x"),
+		"variable in a number": condition("NumericNotEquals", "${aws:username}"),
 	} {
 		s := change(f)
-		if got := (&Document{Statements: []Statement{s}}).Evaluate(pull(ann)); got.Effect != Silent {
+		if got := (&Document{Version: Version2012, Statements: []Statement{s}}).Evaluate(pull(ann)); got.Effect != Silent {
 			t.Errorf("%s in an Allow: %+v", name, got)
 		}
 		s.Effect = Deny
-		if got := (&Document{Statements: []Statement{s}}).Evaluate(pull(ann)); got.Effect != Deny {
+		if got := (&Document{Version: Version2012, Statements: []Statement{s}}).Evaluate(pull(ann)); got.Effect != Deny {
 			t.Errorf("%s in a Deny: %+v", name, got)
 		}
 	}
+	s := change(condition("Bool", "${aws:username}"))
+	if got := (&Document{Version: Version2008, Statements: []Statement{s}}).Evaluate(pull(ann)); got.Effect != Silent {
+		t.Errorf("a variable in version 2008: %+v", got)
+	}
 	for name, f := range map[string]func(*Statement){
 		"allow but": func(s *Statement) { s.NotPrincipal, s.Principals = true, []Principal{{Service, "x"}} },
+		"no name":   func(s *Statement) { s.Principals = []Principal{{Service, ""}, {AWS, ""}} },
 		"effect":    func(s *Statement) { s.Effect = "allow" },
 	} {
 		if got := (&Document{Statements: []Statement{change(f)}}).Evaluate(pull(ann)); got.Effect != Silent {

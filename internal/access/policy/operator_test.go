@@ -64,12 +64,14 @@ func TestOperators(t *testing.T) {
 		{"Bool", `"true"`, "true TRUE", "false x"},
 		{"Bool", `false`, "false", "true x"},
 		{"Bool", `"${aws:SecureTransport}"`, "true", "false"},
+		{"Bool", `"${aws:username}"`, "", "ann true"}, // "ann" is no truth value
 		{"BinaryEquals", `"QmluYXJ5"`, "Binary", "binary QmluYXJ5"},
 
 		{"IpAddress", `"203.0.113.0/24"`, "203.0.113.0 203.0.113.255 ::ffff:203.0.113.7", "203.0.114.1 2001:db8::1 x"},
 		{"IpAddress", `"203.0.113.9/24"`, "203.0.113.1", "203.0.112.9"},
 		{"IpAddress", `"203.0.113.7"`, "203.0.113.7", "203.0.113.8"},
 		{"IpAddress", `"::ffff:203.0.113.0/120"`, "203.0.113.7", "203.0.114.7"},
+		{"IpAddress", `"::ffff:203.0.113.7"`, "203.0.113.7 ::ffff:203.0.113.7", "203.0.113.8"},
 		{"IpAddress", `["10.0.0.0/8","2001:DB8:1234:5678::/64"]`, "10.1.2.3 2001:db8:1234:5678::9", "11.0.0.1 2001:db8:1234:5679::"},
 		{"IpAddress", `"2001:db8::1"`, "2001:db8::1 2001:db8::1%eth0", "2001:db8::2"},
 		{"IpAddress", `"0.0.0.0/0"`, "8.8.8.8", "2001:db8::1 x"},
@@ -80,7 +82,9 @@ func TestOperators(t *testing.T) {
 			"arn:aws:someservice:us-east-2:999999999999:store/abc:111122223333:finance/document.txt ARN:aws:someservice:r:111122223333:finance/x"},
 		{"ArnLike", `"*"`, "arn:aws:iam::123456789012:role/ci", ""},
 		{"ArnLike", `"${aws:PrincipalTag/arn}"`, "arn:aws:iam::123456789012:role/ci", "arn:aws:iam::123456789012:role/x"},
+		{"ArnLike", `"arn:aws:sns:*:*:*"`, "arn:aws:sns:::", "arn:aws:sns arn:aws:sns::"},
 		// The value of a variable stays in its field.
+		{"ArnLike", `"arn:aws:x:${aws:username}:*:*"`, "arn:aws:x:ann:b:c", "arn:aws:x:bob:b:c"},
 		{"ArnLike", `"arn:aws:x:${aws:PrincipalTag/field}:*:*"`, "", "arn:aws:x:a:b:c arn:aws:x:a:b:c:d"},
 		{"ArnLike", `"arn:aws:x:r:1:${aws:PrincipalTag/field}"`, "arn:aws:x:r:1:a:b", "arn:aws:x:r:1:a"},
 	} {

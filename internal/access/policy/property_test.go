@@ -235,7 +235,7 @@ func FuzzEvaluate(f *testing.F) {
 			`"Bool":{"x:k":"${x:k}"},"BinaryEquals":{"x:k":"QQ=="},"Null":{"x:k":"false"}}`),
 		with(effect, `"Principal":{"Federated":"token.actions.githubusercontent.com"}`, assume),
 	} {
-		f.Add(seed, "ecr:PutImage", repoARN, ann.ARN, "aws:username", "ann")
+		f.Add(seed, "ecr:BatchGetImage", repoARN, ann.ARN, "aws:username", "ann")
 	}
 	f.Fuzz(func(t *testing.T, text, action, resource, arn, key, value string) {
 		keys := MapKeys{}

@@ -30,8 +30,9 @@
 //   - a decision depends on the document and the [Query] alone: no clock, no
 //     store, no order of the statements;
 //   - an explicit deny wins, and what nothing allows is not allowed;
-//   - what cannot be known does not allow: a key without a value, a variable
-//     without one, a value that its operator cannot read match nothing;
+//   - what cannot be known matches nothing: a key without a value, a variable
+//     without one, a value that its operator cannot read. As in IAM that makes
+//     the negated operators true;
 //   - values of the request never act as wildcards or variables;
 //   - time is linear in the policy and the request, but for wildcards "?", where
 //     it is the product of two strings at worst.

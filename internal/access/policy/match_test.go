@@ -34,6 +34,9 @@ func TestMatchOracle(t *testing.T) {
 		if got, want := match(wildcards(pattern), s), regexp.MustCompile("^"+e+"$").MatchString(s); got != want {
 			t.Fatalf("match(%q, %q) = %v", pattern, s, got)
 		}
+		if g := newGlob(wildcards(pattern)); g.match(s) != match(g.text, s) {
+			t.Fatalf("glob %q on %q: %v", pattern, s, g.match(s))
+		}
 		if got, want := matchFold(pattern, s), regexp.MustCompile("(?i)^"+e+"$").MatchString(s); got != want {
 			t.Fatalf("matchFold(%q, %q) = %v", pattern, s, got)
 		}

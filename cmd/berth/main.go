@@ -95,6 +95,7 @@ Every flag has an environment variable: --registry-host is BERTH_REGISTRY_HOST.`
 		newUpCommand(env), newServeCommand(env), newPlanCommand(env), newApplyCommand(env), newDestroyCommand(env),
 		newOutputCommand(env), newEnvCommand(env), newLoginCommand(env), newCredentialHelperCommand(env), newVersionCommand(env),
 		newFsckCommand(env), newGCCommand(env), newRotateKeysCommand(env), newBackupCommand(env), newRestoreCommand(env),
+		newAccountsCommand(env),
 	)
 	for _, c := range root.Commands() {
 		markUsageErrors(c)
@@ -109,11 +110,14 @@ func markUsageErrors(c *cobra.Command) {
 		if err == nil || c.Name() == "plan" {
 			return err
 		}
-		return &exitError{code: usageError, err: fmt.Errorf("%w: see berth %s --help", err, c.Name())}
+		return &exitError{code: usageError, err: fmt.Errorf("%w: see %s --help", err, c.CommandPath())}
 	}
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return wrap(err) })
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error { return wrap(check(cmd, args)) }
+	}
+	for _, sub := range c.Commands() {
+		markUsageErrors(sub)
 	}
 }
 

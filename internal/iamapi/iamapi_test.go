@@ -136,3 +136,116 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 }
+
+// as is the server for a caller with other keys.
+func as(s *servertest.Server, id, secret string) *servertest.Server {
+	other := *s
+	other.Root.AccessKeyID, other.Root.SecretAccessKey = id, secret
+	return &other
+}
+
+// Accounts are made by the root user of the home account and by nobody else,
+// and what is in one is not in another.
+func TestAccountsAreApart(t *testing.T) {
+	s := servertest.Start(t)
+	var made struct {
+		ID     string `xml:"BerthCreateAccountResult>Account>AccessKeyId"`
+		Secret string `xml:"BerthCreateAccountResult>Account>SecretAccessKey"`
+	}
+	const create = "Action=BerthCreateAccount&Version=2010-05-08&AccountId="
+	a := call(t, s, "iam", create+"111122223333", nil)
+	if err := xml.Unmarshal([]byte(a.body), &made); err != nil || a.status != 200 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	other := as(s, made.ID, made.Secret)
+	if a := call(t, other, "sts", "Action=GetCallerIdentity", nil); !strings.Contains(a.body, "arn:aws:iam::111122223333:root") {
+		t.Errorf("%+v", a)
+	}
+	if a := call(t, s, "iam", "Action=CreateUser&UserName=ann", nil); a.status != 200 {
+		t.Errorf("%+v", a)
+	}
+	for form, code := range map[string]string{
+		create + "444455556666":                                                    "AccessDenied",
+		"Action=BerthListAccounts":                                                 "AccessDenied",
+		"Action=BerthDeleteAccount&AccountId=111122223333":                         "AccessDenied",
+		"Action=BerthRotateRootKey&AccountId=000000000000":                         "AccessDenied",
+		"Action=GetUser&UserName=ann":                                              "NoSuchEntity",
+		"Action=CreateAccessKey&UserName=ann":                                      "NoSuchEntity",
+		"Action=UpdateAccessKey&Status=Inactive&AccessKeyId=" + s.Root.AccessKeyID: "NoSuchEntity",
+		"Action=DeleteAccessKey&AccessKeyId=" + s.Root.AccessKeyID:                 "NoSuchEntity",
+		"Action=GetAccessKeyLastUsed&AccessKeyId=" + s.Root.AccessKeyID:            "AccessDenied",
+	} {
+		if a := call(t, other, "iam", form, nil); !strings.Contains(a.body, "<Code>"+code+"</Code>") {
+			t.Errorf("%s: %+v, want %s", form, a, code)
+		}
+	}
+	if a := call(t, s, "iam", "Action=BerthDeleteAccount&AccountId=000000000000", nil); a.status != 400 {
+		t.Errorf("the home account: %+v", a)
+	}
+}
+
+// A user without a policy may read nothing but who it is.
+func TestUsersMayNothingByThemselves(t *testing.T) {
+	s := servertest.Start(t)
+	var key struct {
+		ID     string `xml:"CreateAccessKeyResult>AccessKey>AccessKeyId"`
+		Secret string `xml:"CreateAccessKeyResult>AccessKey>SecretAccessKey"`
+	}
+	call(t, s, "iam", "Action=CreateUser&UserName=ann", nil)
+	a := call(t, s, "iam", "Action=CreateAccessKey&UserName=ann", nil)
+	if err := xml.Unmarshal([]byte(a.body), &key); err != nil || a.status != 200 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	ann := as(s, key.ID, key.Secret)
+	for _, form := range []string{
+		"Action=GetUser", "Action=CreateAccessKey", "Action=ListUsers", "Action=CreateUser&UserName=bob",
+		"Action=PutUserPolicy&UserName=ann&PolicyName=p&PolicyDocument=%7B%7D", "Action=DeleteUser&UserName=ann",
+		"Action=CreateRole&RoleName=r&AssumeRolePolicyDocument=%7B%7D", "Action=ListPolicies", "Action=BerthListAccounts",
+		"Action=CreatePolicy&PolicyName=p&PolicyDocument=%7B%7D", "Action=ListOpenIDConnectProviders",
+	} {
+		if a := call(t, ann, "iam", form, nil); a.status != 403 || !strings.Contains(a.body, "<Code>AccessDenied</Code>") {
+			t.Errorf("%s: %+v", form, a)
+		}
+	}
+	role := "Action=AssumeRole&RoleSessionName=ss&RoleArn=arn:aws:iam::000000000000:role/r"
+	if a := call(t, ann, "sts", role, nil); a.status != 403 {
+		t.Errorf("%+v", a)
+	}
+	if a := call(t, ann, "sts", role+"&Tags.member.1.Key=a&Tags.member.1.Value=b", nil); a.status != 400 {
+		t.Errorf("session tags: %+v", a)
+	}
+}
+
+// Temporary credentials sign over HTTP, and only with their own token.
+func TestSessionSigns(t *testing.T) {
+	s := servertest.Start(t)
+	var got struct {
+		ID     string `xml:"GetSessionTokenResult>Credentials>AccessKeyId"`
+		Secret string `xml:"GetSessionTokenResult>Credentials>SecretAccessKey"`
+		Token  string `xml:"GetSessionTokenResult>Credentials>SessionToken"`
+	}
+	a := call(t, s, "sts", "Action=GetSessionToken&DurationSeconds=900", nil)
+	if err := xml.Unmarshal([]byte(a.body), &got); err != nil || a.status != 200 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	if a := call(t, as(s, got.ID, got.Secret), "sts", "Action=GetCallerIdentity", nil); a.status != 403 {
+		t.Errorf("without the token: %+v", a)
+	}
+	form := "Action=GetCallerIdentity"
+	req, err := http.NewRequest("POST", s.Endpoint+"/", strings.NewReader(form))
+	if err != nil {
+		t.Fatal(err)
+	}
+	creds := aws.Credentials{AccessKeyID: got.ID, SecretAccessKey: got.Secret, SessionToken: got.Token}
+	if err := v4.NewSigner().SignHTTP(t.Context(), creds, req, digest.FromString(form).Encoded(), "sts", s.Region, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil || !strings.Contains(string(b), "arn:aws:iam::000000000000:root") {
+		t.Errorf("%s, %v", b, err)
+	}
+}

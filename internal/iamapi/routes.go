@@ -38,6 +38,7 @@ func actions() map[string]action {
 		// What users do not have here.
 		"ListGroupsForUser":              {iamService, named(user), nothing("Groups")},
 		"GetLoginProfile":                {iamService, own, getLoginProfile},
+		"DeleteLoginProfile":             {iamService, own, getLoginProfile},
 		"ListMFADevices":                 {iamService, own, nothing("MFADevices")},
 		"ListVirtualMFADevices":          {iamService, everything, nothing("VirtualMFADevices")},
 		"ListSigningCertificates":        {iamService, own, nothing("Certificates")},

@@ -201,6 +201,8 @@ func getAccessKeyLastUsed(c *call) (any, error) {
 	}{o.Name, lastUsed{"N/A", "N/A"}}, err
 }
 
+// getLoginProfile says that a user has no password for a console, which there
+// is not; so it also answers who wants to delete it.
 func getLoginProfile(c *call) (any, error) {
 	o, err := c.owner()
 	if err != nil {

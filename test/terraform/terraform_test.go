@@ -17,6 +17,7 @@ func TestTerraform(t *testing.T) {
 		{"non-empty", testNonEmpty},
 		{"encryption", testEncryption},
 		{"key", testKey},
+		{"users and roles", testIAM},
 		{"errors", testErrors},
 		{"interrupted", testInterrupted},
 		{"owners", testOwners},

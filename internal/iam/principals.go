@@ -195,6 +195,28 @@ func (s *Store) Delete(ctx context.Context, ref Ref) error {
 	})
 }
 
+// UpdateUser gives a user another name or path; an empty one stays. Its keys
+// stay valid; passwords that were made with them end.
+func (s *Store) UpdateUser(ctx context.Context, ref Ref, name, path string) error {
+	err := s.with(ctx, ref, func(tx *meta.Tx, p meta.IAMPrincipal) error {
+		from := ARN(p)
+		if name != "" {
+			p.Name = name
+		}
+		if path != "" {
+			p.Path = path
+		}
+		if err := errors.Join(CheckName("newUserName", p.Name, 64), checkPath(p.Path)); err != nil {
+			return first(err)
+		}
+		return tx.RenameIAMPrincipal(p, from, ARN(p))
+	})
+	if errors.Is(err, meta.ErrExists) {
+		err = exists("User with name %s already exists.", name)
+	}
+	return err
+}
+
 // Tag adds tags or gives them other values.
 func (s *Store) Tag(ctx context.Context, ref Ref, tags map[string]string) error {
 	return s.with(ctx, ref, func(tx *meta.Tx, p meta.IAMPrincipal) error {

@@ -108,6 +108,32 @@ func TestUserMadeAgain(t *testing.T) {
 	}
 }
 
+// Keys and sessions of a user follow its new name.
+func TestUpdateUser(t *testing.T) {
+	r := newRig(t)
+	ctx := context.Background()
+	ref, p := r.user(t, "ci")
+	r.user(t, "other")
+	s, err := r.SessionToken(ctx, p, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(t, "the name of another", r.UpdateUser(ctx, ref, "OTHER", ""), iam.CodeExists, "User with name OTHER already exists.")
+	if err := r.UpdateUser(ctx, ref, "cd", "/x/"); err != nil {
+		t.Fatal(err)
+	}
+	const arn = "arn:aws:iam::" + account + ":user/x/cd"
+	key, err1 := r.Secret(ctx, p.AccessKeyID, "")
+	session, err2 := r.Secret(ctx, s.AccessKeyID, s.SessionToken)
+	if err := errors.Join(err1, err2); err != nil || key.Principal.ARN != arn || session.Principal.ARN != arn {
+		t.Errorf("%v, %v, %v", key.Principal, session.Principal, err)
+	}
+	keys, err := r.AccessKeys(ctx, iam.Owner{ARN: arn})
+	if err != nil || len(keys) != 1 {
+		t.Errorf("%v, %v", keys, err)
+	}
+}
+
 func TestQuotas(t *testing.T) {
 	r := newRig(t)
 	ctx := context.Background()

@@ -14,6 +14,7 @@ func actions() map[string]action {
 		"CreateUser":   {iamService, made(user), createUser},
 		"GetUser":      {iamService, own, getUser},
 		"ListUsers":    {iamService, every(user), listUsers},
+		"UpdateUser":   {iamService, named(user), updateUser},
 		"DeleteUser":   {iamService, named(user), remove(user)},
 		"TagUser":      {iamService, named(user), tag(user)},
 		"UntagUser":    {iamService, named(user), untag(user)},

@@ -57,6 +57,14 @@ func listUsers(c *call) (any, error) {
 	}{listOf(some, func(p meta.IAMPrincipal) userXML { return toUser(listed(p)) }), p}, err
 }
 
+func updateUser(c *call) (any, error) {
+	ref, err := c.ref(meta.KindUser)
+	if err != nil {
+		return nil, err
+	}
+	return nil, c.Store.UpdateUser(c.ctx, ref, c.form.Get("NewUserName"), c.form.Get("NewPath"))
+}
+
 func remove(kind string) func(*call) (any, error) {
 	return func(c *call) (any, error) {
 		ref, err := c.ref(kind)

@@ -57,7 +57,7 @@ func (tx *Tx) InsertIAMPrincipal(p IAMPrincipal) error {
 		p.ID, p.Kind, p.Account, p.Name, p.Path, p.Description, p.TrustPolicy, int64(p.MaxSession/time.Second), p.Boundary, tags, micros(p.CreatedAt))
 }
 
-// unique is exec for an INSERT: a violated key is ErrExists, after which the
+// unique is exec for a statement that may meet a row with the same key: that is ErrExists, after which the
 // transaction can only be given up.
 func (tx *Tx) unique(query string, args ...any) error {
 	err := tx.exec(query, args...)
@@ -74,8 +74,20 @@ func (tx *Tx) SaveIAMPrincipal(p IAMPrincipal) error {
 	if err != nil {
 		return err
 	}
-	return tx.one(`UPDATE iam_principals SET description = $2, trust_policy = $3, max_session = $4, boundary = $5, tags = $6
-		WHERE id = $1`, p.ID, p.Description, p.TrustPolicy, int64(p.MaxSession/time.Second), p.Boundary, tags)
+	return tx.one(`UPDATE iam_principals SET description = $2, trust_policy = $3, max_session = $4, boundary = $5, tags = $6 WHERE id = $1`, p.ID, p.Description, p.TrustPolicy, int64(p.MaxSession/time.Second), p.Boundary, tags)
+}
+
+// RenameIAMPrincipal gives a user another name or path, and its keys and
+// sessions its other ARN. ErrExists: the name is taken.
+func (tx *Tx) RenameIAMPrincipal(p IAMPrincipal, from, to string) error {
+	tx.keys = true
+	if err := tx.unique(`UPDATE iam_principals SET name = $2, path = $3 WHERE id = $1`, p.ID, p.Name, p.Path); err != nil {
+		return err
+	}
+	if err := tx.exec(`UPDATE access_keys SET principal = $2 WHERE principal = $1`, from, to); err != nil {
+		return err
+	}
+	return tx.exec(`UPDATE iam_sessions SET principal = $2 WHERE principal_id = $1`, p.ID, to)
 }
 
 // IAMPrincipal finds a user or role by its name.

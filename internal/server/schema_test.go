@@ -86,3 +86,19 @@ func compareSchema(t *testing.T, driver, source, query string) {
 		t.Errorf("the schema has\n%q\nbackups carry\n%q", have, want)
 	}
 }
+
+// Backups of versions before tables were added are read without them.
+func TestBackupsOfEarlierVersions(t *testing.T) {
+	now := meta.Tables(meta.SchemaVersion)
+	for version, want := range map[int]int{2: 0, 3: 14, 4: 14, 5: 21, meta.SchemaVersion + 1: 0} {
+		got := meta.Tables(version)
+		if len(got) != want {
+			t.Errorf("version %d has %d tables, want %d", version, len(got), want)
+		}
+		for i, table := range got {
+			if table.Name != now[i].Name {
+				t.Errorf("version %d: table %d is %s, want %s", version, i, table.Name, now[i].Name)
+			}
+		}
+	}
+}

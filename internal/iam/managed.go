@@ -36,6 +36,8 @@ func awsManaged(arn string) (string, bool) {
 		return "", false
 	}
 	switch name {
+	case "AmazonEC2ContainerRegistryPullOnly":
+		return allow(`"ecr:GetAuthorizationToken","ecr:BatchGetImage","ecr:GetDownloadUrlForLayer","ecr:BatchImportUpstreamImage"`), true
 	case "AmazonEC2ContainerRegistryReadOnly":
 		return allow(ecrRead), true
 	case "AmazonEC2ContainerRegistryPowerUser":
@@ -58,7 +60,7 @@ func awsManaged(arn string) (string, bool) {
 func awsManagedNames() []string {
 	return []string{
 		"AdministratorAccess", "AmazonEC2ContainerRegistryFullAccess", "AmazonEC2ContainerRegistryPowerUser",
-		"AmazonEC2ContainerRegistryReadOnly", "ReadOnlyAccess",
+		"AmazonEC2ContainerRegistryPullOnly", "AmazonEC2ContainerRegistryReadOnly", "ReadOnlyAccess",
 	}
 }
 

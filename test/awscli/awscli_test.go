@@ -31,7 +31,7 @@ func TestStories(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Vars = append(env.Vars, server.Env()...)
 			env.Vars = append(env.Vars,
-				"LF=\n", "REGISTRY="+server.Host, "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1",
+				"LF=\n", "REGISTRY="+server.Host, "ROOT_ACCESS_KEY_ID="+server.Root.AccessKeyID, "ROOT_SECRET_ACCESS_KEY="+server.Root.SecretAccessKey, "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1",
 				"AWS_CONFIG_FILE="+filepath.Join(env.WorkDir, "no-aws-config"),
 				"AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(env.WorkDir, "no-aws-credentials"))
 			return nil
@@ -41,6 +41,7 @@ func TestStories(t *testing.T) {
 			"prints":     prints,
 			"refused":    refused,
 			"capture":    capture,
+			"as":         as,
 			"save":       save,
 			"push":       push.image,
 			"push-index": push.index,
@@ -95,6 +96,23 @@ func refused(ts *testscript.TestScript, neg bool, args []string) {
 func capture(ts *testscript.TestScript, neg bool, args []string) {
 	affirm(ts, neg, args, 1, 1, "capture NAME")
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}
+
+// as makes the commands that follow those of a key, "ID SECRET [TOKEN]" as the
+// CLI prints them, or of the root user again.
+func as(ts *testscript.TestScript, neg bool, args []string) {
+	affirm(ts, neg, args, 1, 1, "as root | as CREDENTIALS")
+	fields := strings.Fields(args[0])
+	if args[0] == "root" {
+		fields = []string{ts.Getenv("ROOT_ACCESS_KEY_ID"), ts.Getenv("ROOT_SECRET_ACCESS_KEY")}
+	}
+	for i, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} {
+		value := ""
+		if i < len(fields) {
+			value = fields[i]
+		}
+		ts.Setenv(name, value)
+	}
 }
 
 func save(ts *testscript.TestScript, neg bool, args []string) {

@@ -26,14 +26,15 @@ type rig struct {
 	db     *meta.DB
 	tokens *token.Issuer
 	now    time.Time
+	dir    string
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{now: time.Unix(1_700_000_000, 0)}
+	r := &rig{now: time.Unix(1_700_000_000, 0), dir: t.TempDir()}
 	clock := func() time.Time { return r.now }
 	var err error
-	if r.db, err = sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "meta.db")); err != nil {
+	if r.db, err = sqlite.Open(context.Background(), filepath.Join(r.dir, "meta.db")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -1,8 +1,11 @@
 package iam_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -276,6 +279,37 @@ func TestSessionToken(t *testing.T) {
 	s, err = r.SessionToken(ctx, access.Root(account, key.AccessKeyID), 0)
 	if err != nil || !s.Principal.IsRoot() || !s.Expires.Equal(r.now.Add(time.Hour)) {
 		t.Fatalf("%v %v", s.Principal, err)
+	}
+}
+
+// Who reads the database finds no session to use.
+func TestSessionSecretsAreNotStored(t *testing.T) {
+	r := newRig(t)
+	_, caller := r.user(t, "ci")
+	s, err := r.SessionToken(context.Background(), caller, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	files, err := filepath.Glob(filepath.Join(r.dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = found || bytes.Contains(b, []byte(s.AccessKeyID))
+		if bytes.Contains(b, []byte(s.SecretAccessKey)) || bytes.Contains(b, []byte(s.SessionToken)) {
+			t.Errorf("the secret or the token of a session is in %s", name)
+		}
+	}
+	if !found {
+		t.Errorf("the session is in none of %q, so this test looks in the wrong place", files)
 	}
 }
 

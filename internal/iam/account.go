@@ -26,6 +26,20 @@ func (s *Store) CreateAccount(ctx context.Context, id string) (Credentials, erro
 	return c, err
 }
 
+// replaceRootKeys puts one key in place of all that a root user has, and ends
+// the sessions that were made with them.
+func (s *Store) replaceRootKeys(tx *meta.Tx, account string, old []meta.AccessKey, c Credentials) error {
+	for _, k := range old {
+		if err := tx.DeleteAccessKey(k.ID); err != nil {
+			return err
+		}
+	}
+	if err := tx.DeleteRootSessions(account); err != nil {
+		return err
+	}
+	return tx.PutAccessKey(s.rootKey(account, c))
+}
+
 func (s *Store) rootKey(account string, c Credentials) meta.AccessKey {
 	root := access.Root(account, "")
 	return meta.AccessKey{
@@ -80,12 +94,7 @@ func (s *Store) RotateRootKey(ctx context.Context, id string) (Credentials, erro
 		if err != nil {
 			return err
 		}
-		for _, k := range keys {
-			if err := tx.DeleteAccessKey(k.ID); err != nil {
-				return err
-			}
-		}
-		return tx.PutAccessKey(s.rootKey(id, c))
+		return s.replaceRootKeys(tx, id, keys, c)
 	})
 	return c, err
 }

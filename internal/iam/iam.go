@@ -198,15 +198,13 @@ func (s *Store) EnsureRoot(ctx context.Context, account string, given Credential
 			chosen = Credentials{keys[0].ID, keys[0].Secret}
 			return nil
 		}
-		for _, k := range keys {
-			if err := tx.DeleteAccessKey(k.ID); err != nil {
-				return err
-			}
+		if len(keys) == 1 && keys[0].ID == given.AccessKeyID && keys[0].Secret == given.SecretAccessKey && keys[0].Active {
+			return nil // the same key again: sessions go on
 		}
 		if given.AccessKeyID == "" {
 			chosen = newCredentials("AKIA")
 		}
-		return tx.PutAccessKey(s.rootKey(account, chosen))
+		return s.replaceRootKeys(tx, account, keys, chosen)
 	})
 	return chosen, err
 }

@@ -333,12 +333,19 @@ func TestAccounts(t *testing.T) {
 	if err != nil || len(all) != 2 || all[0].ID != account || all[1].ID != other {
 		t.Errorf("%v, %v", all, err)
 	}
+	session, err := r.SessionToken(ctx, access.Root(other, c.AccessKeyID), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	fresh, err := r.RotateRootKey(ctx, other)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := secretError(r, c.AccessKeyID, ""); !errors.Is(err, sigv4.ErrUnknownKey) {
 		t.Errorf("the key that was replaced still works: %v", err)
+	}
+	if err := secretError(r, session.AccessKeyID, session.SessionToken); !errors.Is(err, sigv4.ErrUnknownKey) {
+		t.Errorf("a session of the key that was replaced still works: %v", err)
 	}
 	if _, err := r.Secret(ctx, fresh.AccessKeyID, ""); err != nil {
 		t.Error(err)

@@ -223,6 +223,11 @@ func (tx *Tx) DeleteIAMSessions(before time.Time) error {
 	return tx.exec(`DELETE FROM iam_sessions WHERE expires_at < $1`, micros(before))
 }
 
+// DeleteRootSessions ends the temporary credentials of an account's root user.
+func (tx *Tx) DeleteRootSessions(account string) error {
+	return tx.exec(`DELETE FROM iam_sessions WHERE account = $1 AND principal_id IS NULL`, account)
+}
+
 // textList is how a list of texts is stored: a JSON array.
 func textList(texts []string) (string, error) {
 	for _, s := range texts {

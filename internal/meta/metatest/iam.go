@@ -178,6 +178,24 @@ func identities(t *testing.T, db *meta.DB) {
 	gone()
 	update(t, db, func(tx *meta.Tx) error { return tx.DeleteIAMSessions(at.Add(2 * time.Minute)) })
 	gone("ASIA2")
+	update(t, db, func(tx *meta.Tx) error {
+		return errors.Join(tx.InsertIAMSession(ofRoot), tx.DeleteRootSessions(home.Account))
+	})
+	gone("ASIA2")
+	renamed := role
+	renamed.Name, renamed.Path = "q", "/x/"
+	update(t, db, func(tx *meta.Tx) error {
+		return errors.Join(tx.PutAccessKey(meta.AccessKey{ID: "AK0", Account: home.Account, Principal: "arn:from"}), tx.RenameIAMPrincipal(renamed, "arn:from", "arn:to"))
+	})
+	view(t, db, func(tx *meta.Tx) error {
+		got, err1 := tx.IAMPrincipalByID(role.ID)
+		same(t, "renamed role", got, renamed)
+		session, err2 := tx.IAMSession("ASIA1")
+		same(t, "ARN of its session", session.Principal, "arn:to")
+		keys, err3 := tx.AccessKeys("arn:to")
+		same(t, "number of its keys", len(keys), 1)
+		return errors.Join(err1, err2, err3)
+	})
 	update(t, db, func(tx *meta.Tx) error { return tx.DeleteIAMPrincipal(role.ID) })
 	gone("ASIA1", "ASIA2")
 	update(t, db, func(tx *meta.Tx) error {

@@ -25,7 +25,7 @@ var layers = []layer{
 		"internal/blob/file", "internal/blob/s3", "internal/blob/blobtest",
 		"internal/meta/sqlite", "internal/meta/postgres", "internal/meta/metatest",
 		"internal/kms/keyring", "internal/kms/local", "internal/kms/aws", "internal/kms/vault",
-		"internal/collect", "internal/iam", "internal/seal", "internal/upload",
+		"internal/collect", "internal/iam", "internal/seal", "internal/trail", "internal/upload",
 	}},
 	{"what looks after bytes and rows", []string{"internal/audit"}},
 	{"the domain: every rule once, for both doors", []string{"internal/registry"}},

@@ -10,14 +10,13 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
-
 	"berth/internal/access"
 	"berth/internal/access/sigv4"
 	"berth/internal/blob"
 	"berth/internal/ecr"
 	"berth/internal/meta"
 	"berth/internal/registry"
+	"berth/internal/trail"
 )
 
 // An Authenticator checks the signature of a request.
@@ -78,7 +77,7 @@ type call struct {
 
 // ServeHTTP answers one request.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("x-amzn-RequestId", uuid.NewString())
+	trail.RequestID(w)
 	out, err := d.serve(w, r)
 	if err != nil {
 		d.fail(w, r, err)

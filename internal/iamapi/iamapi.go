@@ -23,12 +23,11 @@ import (
 	"net/url"
 	"strconv"
 
-	"github.com/google/uuid"
-
 	"berth/internal/access"
 	"berth/internal/access/sigv4"
 	"berth/internal/iam"
 	"berth/internal/meta"
+	"berth/internal/trail"
 )
 
 // maxBody bounds a request body, in bytes.
@@ -96,8 +95,7 @@ func (e *apiError) Error() string { return e.code + ": " + e.message }
 
 // ServeHTTP answers one request.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id := uuid.NewString()
-	w.Header().Set("x-amzn-RequestId", id)
+	id := trail.RequestID(w)
 	w.Header().Set("Content-Type", "text/xml")
 	out, ns, err := d.serve(w, r)
 	if err != nil {

@@ -30,14 +30,13 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"berth/internal/access"
 	"berth/internal/access/sigv4"
 	"berth/internal/ecr"
 	"berth/internal/kms"
 	"berth/internal/kms/local"
 	"berth/internal/meta"
+	"berth/internal/trail"
 )
 
 // TargetPrefix is what X-Amz-Target begins with, before the operation (the
@@ -127,7 +126,7 @@ func index(routes []route) (map[string]route, error) {
 
 // ServeHTTP answers one request.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("x-amzn-RequestId", uuid.NewString())
+	trail.RequestID(w)
 	out, err := d.serve(w, r)
 	if err != nil {
 		d.fail(w, r, err)

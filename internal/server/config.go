@@ -43,6 +43,8 @@ type Config struct {
 	// do not exist, so that the configuration of another place can be applied.
 	CreateKMSKeys bool
 	GC            GC
+	AuditLog      string             // file that records every request; empty: none
+	AuditLogSize  int64              // bytes from which on it is renamed; 0 is 100 MiB
 	Scrub         audit.ScrubOptions // zero fields take the defaults; a negative Every: never
 	// FileSystem is that of the blob store; nil is the machine's. Tests put one
 	// in its place that fails.

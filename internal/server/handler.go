@@ -12,7 +12,7 @@ type doors struct{ ecr, kms, oci, iam http.Handler }
 // handler sends each request to its door. Paths are looked at as they are: a
 // router that cleans them would redirect what must be refused.
 func (s *Server) handler(d doors) http.Handler {
-	m := newMetrics()
+	m := newMetrics(s.trail)
 	metrics := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	route := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.Path

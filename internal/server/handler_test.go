@@ -21,7 +21,7 @@ import (
 )
 
 func TestMetricLabelsAreBounded(t *testing.T) {
-	m := newMetrics()
+	m := newMetrics(nil)
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	for i := range 100 {
 		m.serve("oci", h, httptest.NewRecorder(), httptest.NewRequest(fmt.Sprintf("M%d", i), fmt.Sprintf("/v2/%d", i), nil))
@@ -64,7 +64,7 @@ func (l *lockedBuffer) String() string {
 func TestPanicIsCountedAndEndsOneRequest(t *testing.T) {
 	var log lockedBuffer
 	s := &Server{log: slog.New(slog.NewTextHandler(&log, nil))}
-	m := newMetrics()
+	m := newMetrics(nil)
 	srv := httptest.NewServer(s.recovered(unstalled(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		m.serve("oci", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/bug" {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"berth/internal/trail"
 )
 
 // metrics counts what the doors do.
@@ -14,10 +16,12 @@ type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	trail    *trail.Log // nil: there is none
 }
 
-func newMetrics() *metrics {
+func newMetrics(records *trail.Log) *metrics {
 	m := &metrics{
+		trail:    records,
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "berth_requests_total", Help: "Requests answered, by door (ecr, kms, oci, iam), method and status.",
@@ -42,9 +46,10 @@ func methodLabel(method string) string {
 	}
 }
 
-// serve passes a request to a door and counts it.
+// serve passes a request to a door, counts it and has it recorded.
 func (m *metrics) serve(door string, h http.Handler, w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
+	r, finish := m.trail.Begin(door, w, r)
 	sw := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 	method := methodLabel(r.Method)
 	done := false
@@ -52,6 +57,7 @@ func (m *metrics) serve(door string, h http.Handler, w http.ResponseWriter, r *h
 		if !done { // the handler panicked, and the connection will be cut
 			sw.status = http.StatusInternalServerError
 		}
+		finish(sw.status)
 		m.requests.WithLabelValues(door, method, strconv.Itoa(sw.status)).Inc()
 		m.duration.WithLabelValues(door, method).Observe(time.Since(start).Seconds())
 	}()

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -25,6 +26,7 @@ import (
 	"berth/internal/meta"
 	"berth/internal/ociapi"
 	"berth/internal/registry"
+	"berth/internal/trail"
 )
 
 // Server is a registry ready to serve.
@@ -40,6 +42,8 @@ type Server struct {
 	http     *http.Server
 	fresh    freshConns
 	root     iam.Credentials
+	trail    *trail.Log // nil: there is no audit log
+	record   *trail.File
 }
 
 // Limits on connections. Bodies and answers may take as long as they need,
@@ -49,6 +53,12 @@ const (
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 64 << 10
 	drainTimeout   = 20 * time.Second
+)
+
+// An audit log's file is renamed at 100 MiB, and ten older ones stay.
+const (
+	auditLogSize = 100 << 20
+	auditLogKeep = 10
 )
 
 // New opens the stores, makes every part and starts to listen. On an error
@@ -73,6 +83,12 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *Server, err erro
 		return nil, err
 	}
 	s.storage.holder = s.lock.id
+	if cfg.AuditLog != "" {
+		if s.record, err = trail.OpenFile(cfg.AuditLog, cmp.Or(cfg.AuditLogSize, auditLogSize), auditLogKeep); err != nil {
+			return nil, err
+		}
+		s.trail = trail.New(s.record, log, time.Now)
+	}
 	if err := s.storage.Upgrade(ctx, cfg.Data, log); err != nil {
 		return nil, err
 	}
@@ -113,10 +129,10 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 		DB: s.storage.DB, Blobs: s.storage.Blobs, Log: s.log, Now: time.Now, Lease: gc.Lease, Grace: gc.Grace,
 		Holder: s.lock.id,
 	})
-	authorize := access.Rules{
+	authorize := trail.Authorizer(access.Rules{
 		Identity: users.Permissions(), Resource: s.registry.Permissions(),
 		ResourceTags: s.registry.ResourceTagsOf, PrincipalTags: users.PrincipalTags,
-	}
+	})
 	verifier := sigv4.New(users, time.Now, sigv4.Options{})
 	ecrDoor, err := ecrapi.New(ecrapi.Options{
 		Registry: s.registry, Authenticate: verifier.ForService("ecr"), Authorize: authorize, Tokens: tokens,
@@ -283,6 +299,9 @@ func (s *Server) close() error {
 	}
 	if s.storage != nil {
 		errs = append(errs, s.storage.Close())
+	}
+	if s.record != nil {
+		errs = append(errs, s.record.Close())
 	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.release())

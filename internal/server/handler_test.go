@@ -102,7 +102,7 @@ func TestCredentialsFile(t *testing.T) {
 		cfg: Config{Data: dir, Listen: "127.0.0.1:1"}, root: iam.Credentials{AccessKeyID: "AKIATEST", SecretAccessKey: "geheim"},
 		names: naming{home: meta.Scope{Account: "111111111111", Region: "eu-west-1"}, scheme: "http"},
 	}
-	l, err := listen(Config{Listen: "127.0.0.1:0"})
+	l, err := listen(Config{Listen: "127.0.0.1:0"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestLockDir(t *testing.T) {
 }
 
 func TestListenSaysWhatIsWrong(t *testing.T) {
-	l, err := listen(Config{Listen: "127.0.0.1:0"})
+	l, err := listen(Config{Listen: "127.0.0.1:0"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,11 +192,11 @@ func TestListenSaysWhatIsWrong(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	_, err = listen(Config{Listen: l.Addr().String()})
+	_, err = listen(Config{Listen: l.Addr().String()}, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) || !strings.Contains(err.Error(), "address already in use") || !strings.Contains(err.Error(), "--listen") {
 		t.Errorf("%v", err)
 	}
-	_, err = listen(Config{Listen: "127.0.0.1:0", TLSCert: "none.pem", TLSKey: "none.key"})
+	_, err = listen(Config{Listen: "127.0.0.1:0", TLSCert: "none.pem", TLSKey: "none.key"}, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), "none.pem") {
 		t.Errorf("%v", err)
 	}

@@ -76,7 +76,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *Server, err erro
 	if s.lock, err = lockDir(cfg.Data); err != nil {
 		return nil, err
 	}
-	if s.listener, err = listen(cfg); err != nil {
+	if s.listener, err = listen(cfg, log); err != nil {
 		return nil, err
 	}
 	if s.storage, err = OpenStorage(ctx, cfg); err != nil {
@@ -202,7 +202,7 @@ func (s *Server) openTokens(ctx context.Context) (*token.Issuer, error) {
 	return token.New(key, time.Now)
 }
 
-func listen(cfg Config) (net.Listener, error) {
+func listen(cfg Config, log *slog.Logger) (net.Listener, error) {
 	l, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s (%w): stop what uses the port or choose another with --listen", cfg.Listen, cause(err))
@@ -210,11 +210,11 @@ func listen(cfg Config) (net.Listener, error) {
 	if cfg.TLSCert == "" {
 		return l, nil
 	}
-	cert, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
+	cert, err := loadCertificate(cfg.TLSCert, cfg.TLSKey, log, time.Now)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("load the TLS certificate %s and key %s: %w", cfg.TLSCert, cfg.TLSKey, err), l.Close())
 	}
-	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), nil
+	return tls.NewListener(l, &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12}), nil
 }
 
 // cause is the system's own words for a network error.

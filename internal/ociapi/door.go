@@ -1,7 +1,6 @@
 package ociapi
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,9 +17,9 @@ import (
 const User = "AWS"
 
 // An Authenticator turns a password into its principal. It fails with
-// token.ErrExpired or token.ErrInvalid, or with a fault of its own.
+// token.ErrExpired, token.ErrInvalid or token.ErrThrottled, or with a fault of its own.
 type Authenticator interface {
-	Password(ctx context.Context, password string) (access.Principal, error)
+	Password(r *http.Request, password string) (access.Principal, error)
 }
 
 // Options are what the door is made of. All fields are required.
@@ -114,7 +113,7 @@ func (d *Door) authenticate(r *request) error {
 	if !ok || user != User || password == "" {
 		return errUnauthorized
 	}
-	p, err := d.Authenticate.Password(r.Context(), password)
+	p, err := d.Authenticate.Password(r.Request, password)
 	if errors.Is(err, token.ErrInvalid) {
 		return errUnauthorized
 	}

@@ -60,6 +60,8 @@ func wire(err error) *wireError {
 		return &wireError{f.OCIStatus, f.OCICode, message}
 	case errors.As(err, &denied):
 		return &wireError{http.StatusForbidden, "DENIED", denied.Error()}
+	case errors.Is(err, token.ErrThrottled):
+		return &wireError{http.StatusTooManyRequests, "TOOMANYREQUESTS", "Too many logins have failed from this address; try again in a second"}
 	case errors.Is(err, token.ErrExpired):
 		return &wireError{http.StatusForbidden, "DENIED", token.ExpiredMessage}
 	case errors.As(err, &large):
@@ -91,7 +93,7 @@ func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if e.status >= http.StatusInternalServerError {
 		d.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 	}
-	if e.status == http.StatusServiceUnavailable {
+	if e.status == http.StatusServiceUnavailable || e.status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1") // seconds (RFC 9110, section 10.2.3)
 	}
 	body, err := json.Marshal(errorBody{[]errorItem{{e.code, e.message}}})

@@ -84,7 +84,7 @@ func newRig(t testing.TB) *rig {
 		DB: r.db, Blobs: blobs, Seal: ring, KMS: keys, Cursors: r.tokens, Log: log, Now: r.clock, Host: func(meta.Scope) string { return "registry.test" },
 	})
 	r.Handler, err = ociapi.New(ociapi.Options{
-		Registry: r.reg, Authenticate: r.users, Authorize: r, Log: log,
+		Registry: r.reg, Authenticate: r, Authorize: r, Log: log,
 		Scope: func(host string) meta.Scope {
 			if account, ok := strings.CutSuffix(host, ".registry.test"); ok {
 				return meta.Scope{Account: account, Region: home.Region}
@@ -95,6 +95,11 @@ func newRig(t testing.TB) *rig {
 	})
 	must(err)
 	return r
+}
+
+// Password implements ociapi.Authenticator.
+func (r *rig) Password(q *http.Request, password string) (access.Principal, error) {
+	return r.users.Password(q.Context(), password)
 }
 
 func (r *rig) clock() time.Time {

@@ -133,23 +133,23 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 		Identity: users.Permissions(), Resource: s.registry.Permissions(),
 		ResourceTags: s.registry.ResourceTagsOf, PrincipalTags: users.PrincipalTags,
 	})
-	verifier := sigv4.New(users, time.Now, sigv4.Options{})
+	verifier, guesses := sigv4.New(users, time.Now, sigv4.Options{}), newThrottle(time.Now)
 	ecrDoor, err := ecrapi.New(ecrapi.Options{
-		Registry: s.registry, Authenticate: verifier.ForService("ecr"), Authorize: authorize, Tokens: tokens,
+		Registry: s.registry, Authenticate: signatures{verifier.ForService("ecr"), guesses}, Authorize: authorize, Tokens: tokens,
 		Log: s.log, Endpoint: s.names.endpoint,
 	})
 	if err != nil {
 		return nil, err
 	}
 	ociDoor, err := ociapi.New(ociapi.Options{
-		Registry: s.registry, Authenticate: users, Authorize: authorize, Log: s.log,
+		Registry: s.registry, Authenticate: passwords{users, guesses}, Authorize: authorize, Log: s.log,
 		Scope: s.names.scopeOf, Endpoint: s.names.endpoint,
 	})
 	if err != nil {
 		return nil, err
 	}
 	verify := func(service string, r *http.Request, body []byte) (sigv4.Identity, error) {
-		return verifier.ForService(service).Verify(r, body)
+		return signatures{verifier.ForService(service), guesses}.Verify(r, body)
 	}
 	kmsDoor, err := kmsapi.New(kmsapi.Options{Service: s.storage.KMS, Verify: verify, Authorize: authorize, Log: s.log})
 	if err != nil {

@@ -3,6 +3,7 @@ package sigv4
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -47,6 +48,22 @@ func missingToken() *Error {
 		Status: http.StatusBadRequest, QueryStatus: http.StatusForbidden,
 		Message: "Missing Authentication Token", QueryMessage: "Request is missing Authentication Token",
 	}
+}
+
+// Throttled refuses a source that has failed too often.
+func Throttled() *Error {
+	return &Error{
+		Code: "ThrottlingException", QueryCode: "Throttling",
+		Status: http.StatusBadRequest, QueryStatus: http.StatusBadRequest,
+		Message: "Rate exceeded", QueryMessage: "Rate exceeded",
+	}
+}
+
+// IsWrong reports whether an error says that credentials are wrong: a key that is
+// not known, or a signature that it did not make.
+func IsWrong(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Code == unrecognizedClient().Code || e.Code == invalidSignature("").Code)
 }
 
 func incomplete(format string, args ...any) *Error {

@@ -28,6 +28,9 @@ const (
 )
 
 var (
+	// ErrThrottled says that passwords of a source are not looked at now, since too
+	// many were wrong.
+	ErrThrottled = errors.New("too many passwords of this source were wrong")
 	// ErrExpired is a genuine password whose time is over; the door answers
 	// [ExpiredMessage].
 	ErrExpired = errors.New("registry token has expired")

@@ -18,6 +18,7 @@ func TestTerraform(t *testing.T) {
 		{"encryption", testEncryption},
 		{"key", testKey},
 		{"users and roles", testIAM},
+		{"settings of a registry", testRegistrySettings},
 		{"errors", testErrors},
 		{"interrupted", testInterrupted},
 		{"owners", testOwners},

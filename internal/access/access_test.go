@@ -93,6 +93,13 @@ func TestRulesTable(t *testing.T) {
 		{d, s, access.IdentityDeny, access.IdentityDeny},
 		{d, a, access.IdentityDeny, access.IdentityDeny},
 		{d, d, access.IdentityDeny, access.IdentityDeny},
+		{access.SilentBoundary, s, access.NoBoundaryAllow, access.NoResourceAllow},
+		{access.SilentBoundary, a, 0, access.NoBoundaryAllow},
+		{access.SilentBoundary, d, access.ResourceDeny, access.ResourceDeny},
+		{access.SilentSession, s, access.NoSessionAllow, access.NoResourceAllow},
+		{access.SilentSession, a, 0, access.NoSessionAllow},
+		{access.DenyBoundary, a, access.BoundaryDeny, access.BoundaryDeny},
+		{access.DenySession, a, access.SessionDeny, access.SessionDeny},
 	} {
 		rules := access.Rules{Identity: fixed(tc.identity), Resource: fixed(tc.resource)}
 		for account, want := range map[string]access.Cause{home: tc.same, other: tc.cross} {
@@ -116,7 +123,13 @@ func TestDeniedTails(t *testing.T) {
 	for cause, tail := range map[access.Cause]string{
 		access.IdentityDeny: " with an explicit deny in an identity-based policy",
 		access.ResourceDeny: " with an explicit deny in a resource-based policy",
-		access.Cause(0):     "",
+		access.BoundaryDeny: " with an explicit deny in a permissions boundary",
+		access.SessionDeny:  " with an explicit deny in a session policy",
+
+		access.NoBoundaryAllow: " because no permissions boundary allows the ecr:PutImage action",
+		access.NoSessionAllow:  " because no session policy allows the ecr:PutImage action",
+
+		access.Cause(0): "",
 	} {
 		err := &access.DeniedError{Principal: access.Root(home, ""), Action: "ecr:PutImage", Resource: "*", Cause: cause}
 		want := "User: arn:aws:iam::123456789012:root is not authorized to perform: ecr:PutImage on resource: *" + tail
@@ -155,7 +168,7 @@ func TestFailClosed(t *testing.T) {
 			t.Errorf("failing source: got %v", err)
 		}
 	}
-	if err := (access.Rules{Identity: fixed(access.Verdict(7))}).Authorize(t.Context(), full); err == nil {
+	if err := (access.Rules{Identity: fixed(access.Verdict(99))}).Authorize(t.Context(), full); err == nil {
 		t.Error("an unknown verdict was allowed")
 	}
 	if err := (access.Rules{}).Authorize(t.Context(), full); !access.IsDenied(err) {

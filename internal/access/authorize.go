@@ -78,6 +78,16 @@ const (
 	IdentityDeny
 	// ResourceDeny: a policy on the resource's side denies it explicitly.
 	ResourceDeny
+	// NoBoundaryAllow: the caller's policies allow it, and its permissions
+	// boundary does not.
+	NoBoundaryAllow
+	// NoSessionAllow: everything else on the caller's side allows it, and no
+	// policy of its session does.
+	NoSessionAllow
+	// BoundaryDeny: the caller's permissions boundary denies it explicitly.
+	BoundaryDeny
+	// SessionDeny: a policy of the caller's session denies it explicitly.
+	SessionDeny
 )
 
 // DeniedError is AWS's access-denied answer: AccessDeniedException on the JSON
@@ -89,23 +99,43 @@ type DeniedError struct {
 	Cause     Cause
 }
 
-// Error returns ECR's sentence. The two "because no …" tails are confirmed by
-// published ECR output; the "explicit deny" tails are the AWS-wide form (IAM
-// User Guide, "Troubleshoot access denied error messages"), not yet seen from
-// ECR itself.
+// Error returns ECR's sentence. The "because no …" tails of identity-based and
+// resource-based policies are confirmed by published ECR output; the others are
+// the AWS-wide form (IAM User Guide, "Troubleshoot access denied error
+// messages"), not yet seen from ECR itself.
 func (e *DeniedError) Error() string {
 	s := "User: " + e.Principal.ARN + " is not authorized to perform: " + e.Action + " on resource: " + e.Resource
-	switch e.Cause {
-	case NoIdentityAllow:
-		return s + " because no identity-based policy allows the " + e.Action + " action"
-	case NoResourceAllow:
-		return s + " because no resource-based policy allows the " + e.Action + " action"
-	case IdentityDeny:
-		return s + " with an explicit deny in an identity-based policy"
-	case ResourceDeny:
-		return s + " with an explicit deny in a resource-based policy"
+	switch kind, explicit := e.Cause.policy(); {
+	case kind == "":
+		return s
+	case explicit:
+		return s + " with an explicit deny in " + article(kind) + kind
+	default:
+		return s + " because no " + kind + " allows the " + e.Action + " action"
 	}
-	return s
+}
+
+// policy is the kind of policy that decided, as AWS calls it, and whether it
+// denies explicitly.
+func (c Cause) policy() (kind string, explicit bool) {
+	switch c {
+	case NoIdentityAllow, IdentityDeny:
+		kind = "identity-based policy"
+	case NoResourceAllow, ResourceDeny:
+		kind = "resource-based policy"
+	case NoBoundaryAllow, BoundaryDeny:
+		kind = "permissions boundary"
+	case NoSessionAllow, SessionDeny:
+		kind = "session policy"
+	}
+	return kind, c == IdentityDeny || c == ResourceDeny || c == BoundaryDeny || c == SessionDeny
+}
+
+func article(kind string) string {
+	if strings.HasPrefix(kind, "i") {
+		return "an "
+	}
+	return "a "
 }
 
 // IsDenied reports whether err is or wraps a *[DeniedError].
@@ -124,7 +154,35 @@ const (
 	Allow
 	// Deny: a permission denies explicitly; nothing overrides it.
 	Deny
+	// SilentBoundary and SilentSession are Silent where only a permissions
+	// boundary or a session policy is missing; DenyBoundary and DenySession are
+	// Deny by one of those. Only the identity side says them.
+	SilentBoundary
+	SilentSession
+	DenyBoundary
+	DenySession
 )
+
+// denies reports whether the verdict is an explicit deny.
+func (v Verdict) denies() bool { return v == Deny || v == DenyBoundary || v == DenySession }
+
+// cause is why the identity side, with this verdict, keeps a request from being
+// allowed.
+func (v Verdict) cause() Cause {
+	switch v {
+	case Deny:
+		return IdentityDeny
+	case SilentBoundary:
+		return NoBoundaryAllow
+	case SilentSession:
+		return NoSessionAllow
+	case DenyBoundary:
+		return BoundaryDeny
+	case DenySession:
+		return SessionDeny
+	}
+	return NoIdentityAllow
+}
 
 // Source is one side's permissions: those attached to the caller, or those
 // attached to the resource.
@@ -210,14 +268,14 @@ func (r Rules) decide(ctx context.Context, req Request) error {
 	if err != nil {
 		return fmt.Errorf("evaluate identity-based permissions for %s: %w", req.Action, err)
 	}
-	if identity == Deny {
-		return deny(req, IdentityDeny)
+	if identity.denies() {
+		return deny(req, identity.cause())
 	}
 	resource, err := ask(ctx, r.Resource, req)
 	if err != nil {
 		return fmt.Errorf("evaluate resource-based permissions for %s: %w", req.Action, err)
 	}
-	if resource == Deny {
+	if resource.denies() {
 		return deny(req, ResourceDeny)
 	}
 	if req.CrossAccount() {
@@ -227,14 +285,14 @@ func (r Rules) decide(ctx context.Context, req Request) error {
 			return deny(req, NoResourceAllow)
 		}
 		if identity != Allow {
-			return deny(req, NoIdentityAllow)
+			return deny(req, identity.cause())
 		}
 		return nil
 	}
 	if identity == Allow || resource == Allow {
 		return nil
 	}
-	return deny(req, NoIdentityAllow)
+	return deny(req, identity.cause())
 }
 
 func ask(ctx context.Context, s Source, req Request) (Verdict, error) {
@@ -245,7 +303,7 @@ func ask(ctx context.Context, s Source, req Request) (Verdict, error) {
 	if err != nil {
 		return Silent, err
 	}
-	if v != Silent && v != Allow && v != Deny {
+	if v < Silent || v > DenySession {
 		return Silent, fmt.Errorf("unknown verdict %d", v)
 	}
 	return v, nil

@@ -39,20 +39,31 @@ type compiled struct {
 	session  []*policy.Compiled
 }
 
+// verdict asks them as IAM does: first the policies, then the boundary, then the
+// session (IAM User Guide, "Policy evaluation logic").
 func (c *compiled) verdict(q policy.Query) access.Verdict {
-	out := together(c.identity, q)
-	for _, limit := range [][]*policy.Compiled{c.boundary, c.session} {
-		if len(limit) == 0 {
-			continue
-		}
-		switch v := together(limit, q); {
-		case v == access.Deny:
-			return access.Deny
-		case v == access.Silent && out == access.Allow:
-			out = access.Silent
-		}
+	identity, boundary, session := together(c.identity, q), access.Allow, access.Allow
+	if len(c.boundary) > 0 {
+		boundary = together(c.boundary, q)
 	}
-	return out
+	if len(c.session) > 0 {
+		session = together(c.session, q)
+	}
+	switch {
+	case identity == access.Deny:
+		return access.Deny
+	case boundary == access.Deny:
+		return access.DenyBoundary
+	case session == access.Deny:
+		return access.DenySession
+	case identity != access.Allow:
+		return access.Silent
+	case boundary != access.Allow:
+		return access.SilentBoundary
+	case session != access.Allow:
+		return access.SilentSession
+	}
+	return access.Allow
 }
 
 // together is what several policies say: any deny denies, else any allow allows.

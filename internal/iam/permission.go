@@ -19,35 +19,106 @@ import (
 // Source: IAM User Guide, "Policy evaluation logic": an explicit deny in any
 // policy denies; an allow needs an identity-based policy, the permissions boundary
 // if there is one, and a session policy if there are any.
-func (s *Store) Permissions() access.Source { return access.SourceFunc(s.permission) }
+func (s *Store) Permissions() access.Source { return identities{s} }
 
-func (s *Store) permission(ctx context.Context, req access.Request) (access.Verdict, error) {
+// identities implements [access.Teller].
+type identities struct{ *Store }
+
+// Evaluate implements [access.Source].
+func (s identities) Evaluate(ctx context.Context, req access.Request) (access.Verdict, error) {
+	return s.permission(ctx, req, nil)
+}
+
+// Tell implements [access.Teller].
+func (s identities) Tell(ctx context.Context, req access.Request, tell func(access.Finding)) (access.Verdict, error) {
+	return s.permission(ctx, req, tell)
+}
+
+// permission asks the policies of a principal, and tells what each says unless
+// tell is nil.
+func (s *Store) permission(ctx context.Context, req access.Request, tell func(access.Finding)) (access.Verdict, error) {
 	if req.Principal.IsRoot() {
+		if tell != nil {
+			tell(access.RootFinding())
+		}
 		return access.Allow, nil
 	}
 	p, err := s.compiled(ctx, req.Principal)
 	if err != nil {
 		return access.Silent, err
 	}
-	return p.verdict(policy.Query{Action: req.Action, Resource: req.Resource, Keys: req.Keys}), nil
+	return p.verdict(policy.Query{Action: req.Action, Resource: req.Resource, Keys: req.Keys}, telling(req.Principal, tell)), nil
+}
+
+// telling makes findings of what the policies of a principal say; nil for a tell
+// that is nil.
+func telling(p access.Principal, tell func(access.Finding)) func(*ready, policy.Decision) {
+	if tell == nil {
+		return nil
+	}
+	return func(from *ready, d policy.Decision) {
+		f := access.Finding{Policy: from.title(p), Statement: d.Statement + 1, Sid: d.Sid}
+		switch d.Effect {
+		case policy.Allow:
+			f.Effect = access.Allow
+		case policy.Deny:
+			f.Effect = access.Deny
+		}
+		tell(f)
+	}
+}
+
+// kind is what a policy is to its principal.
+type kind int
+
+const (
+	ofIdentity kind = iota
+	ofBoundary
+	ofSession
+)
+
+// ready is a policy ready to be asked.
+type ready struct {
+	kind      kind
+	name, arn string
+	*policy.Compiled
+}
+
+// title is what a person calls the policy.
+func (r *ready) title(p access.Principal) string {
+	owner := ""
+	if name, ok := UserName(p); ok {
+		owner = " of user " + name
+	} else if role, ok := RoleName(p.Role); ok {
+		owner = " of role " + role.Name
+	}
+	switch {
+	case r.kind == ofBoundary:
+		return "permissions boundary " + r.arn + owner
+	case r.kind == ofSession:
+		return "session policy"
+	case r.arn != "":
+		return "managed policy " + r.arn + owner
+	}
+	return "inline policy " + r.name + owner
 }
 
 // compiled are the policies of one principal, ready to be asked.
 type compiled struct {
-	identity []*policy.Compiled
-	boundary []*policy.Compiled // one, or none
-	session  []*policy.Compiled
+	identity []ready
+	boundary []ready // one, or none
+	session  []ready
 }
 
 // verdict asks them as IAM does: first the policies, then the boundary, then the
 // session (IAM User Guide, "Policy evaluation logic").
-func (c *compiled) verdict(q policy.Query) access.Verdict {
-	identity, boundary, session := together(c.identity, q), access.Allow, access.Allow
+func (c *compiled) verdict(q policy.Query, tell func(*ready, policy.Decision)) access.Verdict {
+	identity, boundary, session := together(c.identity, q, tell), access.Allow, access.Allow
 	if len(c.boundary) > 0 {
-		boundary = together(c.boundary, q)
+		boundary = together(c.boundary, q, tell)
 	}
 	if len(c.session) > 0 {
-		session = together(c.session, q)
+		session = together(c.session, q, tell)
 	}
 	switch {
 	case identity == access.Deny:
@@ -67,13 +138,21 @@ func (c *compiled) verdict(q policy.Query) access.Verdict {
 }
 
 // together is what several policies say: any deny denies, else any allow allows.
-func together(policies []*policy.Compiled, q policy.Query) access.Verdict {
+// One that tells asks all of them.
+func together(policies []ready, q policy.Query, tell func(*ready, policy.Decision)) access.Verdict {
 	out := access.Silent
-	for _, p := range policies {
-		switch p.Evaluate(q).Effect {
-		case policy.Deny:
+	for i := range policies {
+		p := &policies[i]
+		d := p.Evaluate(q)
+		if tell != nil {
+			tell(p, d)
+		}
+		switch {
+		case d.Effect == policy.Deny && tell == nil:
 			return access.Deny
-		case policy.Allow:
+		case d.Effect == policy.Deny:
+			out = access.Deny
+		case d.Effect == policy.Allow && out == access.Silent:
 			out = access.Allow
 		}
 	}
@@ -118,13 +197,16 @@ func (s *Store) compiled(ctx context.Context, p access.Principal) (*compiled, er
 		return nil, err
 	}
 	c := &compiled{}
-	if texts.Boundary != "" {
-		if c.boundary, err = compile([]string{texts.Boundary}); err != nil {
+	if texts.Boundary.Text != "" {
+		if c.boundary, err = compile(ofBoundary, texts.Boundary); err != nil {
 			return nil, fmt.Errorf("read the permissions boundary of %s: %w", p.ARN, err)
 		}
 	}
-	if c.identity, err = compile(texts.Identity); err == nil {
-		c.session, err = compile(texts.Session)
+	if c.identity, err = compile(ofIdentity, texts.Identity...); err == nil {
+		for _, text := range texts.Session {
+			session, failed := compile(ofSession, Policy{Text: text})
+			c.session, err = append(c.session, session...), errors.Join(err, failed)
+		}
 	}
 	if err != nil {
 		// They were accepted once, so this is damage: nobody is let in on a guess.
@@ -136,13 +218,13 @@ func (s *Store) compiled(ctx context.Context, p access.Principal) (*compiled, er
 	return c, nil
 }
 
-func compile(texts []string) (out []*policy.Compiled, err error) {
-	for _, text := range texts {
-		d, err := policy.ParseIdentityPolicy(text)
+func compile(k kind, policies ...Policy) (out []ready, err error) {
+	for _, p := range policies {
+		d, err := policy.ParseIdentityPolicy(p.Text)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, policy.Compile(d))
+		out = append(out, ready{k, p.Name, p.ARN, policy.Compile(d)})
 	}
 	return out, nil
 }

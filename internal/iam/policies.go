@@ -11,13 +11,17 @@ import (
 	"berth/internal/meta"
 )
 
+// A Policy is the text of a policy and the name of an inline one, or the ARN of a
+// managed one.
+type Policy struct{ Name, ARN, Text string }
+
 // Policies are the texts that say what a principal may do.
 type Policies struct {
 	// Identity are the inline policies and the attached managed ones. A root
 	// user has none, and needs none.
-	Identity []string
-	// Boundary is the permissions boundary; empty: there is none.
-	Boundary string
+	Identity []Policy
+	// Boundary is the permissions boundary; its text is empty when there is none.
+	Boundary Policy
 	// Session are the session policies; empty: there are none.
 	Session []string
 }
@@ -50,7 +54,7 @@ func (s *Store) Policies(ctx context.Context, p access.Principal) (out Policies,
 			return err
 		}
 		for _, policy := range inline {
-			out.Identity = append(out.Identity, policy.Document)
+			out.Identity = append(out.Identity, Policy{Name: policy.Name, Text: policy.Document})
 		}
 		attached, err := tx.Attachments(who.ID)
 		if err != nil {
@@ -61,10 +65,11 @@ func (s *Store) Policies(ctx context.Context, p access.Principal) (out Policies,
 			if err != nil {
 				return fmt.Errorf("read the policy %s of %s: %w", arn, p.ARN, err)
 			}
-			out.Identity = append(out.Identity, text)
+			out.Identity = append(out.Identity, Policy{ARN: arn, Text: text})
 		}
 		if who.Boundary != "" {
-			if out.Boundary, err = managedText(tx, who.Account, who.Boundary); err != nil {
+			out.Boundary.ARN = who.Boundary
+			if out.Boundary.Text, err = managedText(tx, who.Account, who.Boundary); err != nil {
 				return fmt.Errorf("read the permissions boundary %s of %s: %w", who.Boundary, p.ARN, err)
 			}
 		}

@@ -72,8 +72,9 @@ func TestPoliciesOfAUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := r.Policies(ctx, p)
-	if err != nil || len(got.Identity) != 3 || !slices.Contains(got.Identity, document) || !slices.Contains(got.Identity, `{"Statement":["two"]}`) ||
-		got.Boundary != `{"Statement":["two"]}` || len(got.Session) > 0 {
+	if err != nil || len(got.Identity) != 3 || !slices.Contains(got.Identity, iam.Policy{Name: "p", Text: document}) ||
+		!slices.Contains(got.Identity, iam.Policy{ARN: m.ARN, Text: `{"Statement":["two"]}`}) ||
+		got.Boundary != (iam.Policy{ARN: m.ARN, Text: `{"Statement":["two"]}`}) || len(got.Session) > 0 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	stranger := p
@@ -206,7 +207,7 @@ func TestAssumeRole(t *testing.T) {
 		t.Errorf("%v, %v", secret, err)
 	}
 	got, err := r.Policies(ctx, s.Principal)
-	if err != nil || !slices.Equal(got.Identity, []string{document}) || len(got.Session) != 2 || got.Session[0] != request.Policy {
+	if err != nil || !slices.Equal(got.Identity, []iam.Policy{{Name: "p", Text: document}}) || len(got.Session) != 2 || got.Session[0] != request.Policy {
 		t.Errorf("%+v, %v", got, err)
 	}
 	other, err := r.AssumeRole(ctx, caller, request)

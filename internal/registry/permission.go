@@ -29,19 +29,38 @@ type policies struct {
 //
 // Source: ECR User Guide, "Private repository policies" and "Private registry
 // permissions" (policy scope V2: every action of ECR).
-func (r *Registry) Permissions() access.Source { return access.SourceFunc(r.permission) }
+func (r *Registry) Permissions() access.Source { return resources{r} }
 
-func (r *Registry) permission(ctx context.Context, req access.Request) (access.Verdict, error) {
+// resources implements [access.Teller].
+type resources struct{ *Registry }
+
+// Evaluate implements [access.Source].
+func (r resources) Evaluate(ctx context.Context, req access.Request) (access.Verdict, error) {
+	return r.permission(ctx, req, nil)
+}
+
+// Tell implements [access.Teller].
+func (r resources) Tell(ctx context.Context, req access.Request, tell func(access.Finding)) (access.Verdict, error) {
+	return r.permission(ctx, req, tell)
+}
+
+// permission asks both policies, and tells what each says unless tell is nil.
+func (r *Registry) permission(ctx context.Context, req access.Request, tell func(access.Finding)) (access.Verdict, error) {
 	out := access.Silent
 	if !strings.HasPrefix(req.Action, "ecr:") || req.Action == "ecr:GetAuthorizationToken" {
 		return out, nil // what is not about a registry, only the caller's own policies allow
 	}
-	ask := func(key string, read func() (*policy.Document, error)) error {
+	ask := func(what, key string, read func() (*policy.Document, error)) error {
 		p, err := r.policy(key, read)
 		if err != nil || p == nil {
 			return err
 		}
-		if v := verdict(p, req); v == access.Deny || out == access.Silent {
+		d := p.Evaluate(query(req))
+		v := verdict(d, req)
+		if tell != nil {
+			tell(finding(what+strings.Replace(key, " ", " in ", 1), v, d))
+		}
+		if v == access.Deny || out == access.Silent {
 			out = v
 		}
 		return nil
@@ -49,18 +68,17 @@ func (r *Registry) permission(ctx context.Context, req access.Request) (access.V
 	s := meta.Scope{Account: req.ResourceAccount, Region: req.Call.Region}
 	if of, name, err := ParseARN(req.Resource); err == nil {
 		s = of
-		err := ask(req.Resource, func() (*policy.Document, error) { return r.readPolicy(ctx, s, name) })
+		err := ask("repository policy of ", req.Resource, func() (*policy.Document, error) { return r.readPolicy(ctx, s, name) })
 		if err != nil {
 			return access.Silent, err
 		}
 	}
-	err := ask(s.Account+" "+s.Region, func() (*policy.Document, error) { return r.readRegistryPolicy(ctx, s) })
+	err := ask("registry policy of ", s.Account+" "+s.Region, func() (*policy.Document, error) { return r.readRegistryPolicy(ctx, s) })
 	return out, err
 }
 
-// verdict asks one policy.
-func verdict(p *policy.Compiled, req access.Request) access.Verdict {
-	d := p.Evaluate(query(req))
+// verdict is what the decision of one policy means.
+func verdict(d policy.Decision, req access.Request) access.Verdict {
 	switch {
 	case d.Effect == policy.Deny:
 		return access.Deny
@@ -71,6 +89,14 @@ func verdict(p *policy.Compiled, req access.Request) access.Verdict {
 		// to the identity policies there.
 		return access.Silent
 	}
+}
+
+func finding(of string, v access.Verdict, d policy.Decision) access.Finding {
+	f := access.Finding{Policy: of, Effect: v, Statement: d.Statement + 1, Sid: d.Sid}
+	if v == access.Silent && d.Effect == policy.Allow {
+		f.Note = "it allows the account, which leaves it to the caller's own policies"
+	}
+	return f
 }
 
 func query(req access.Request) policy.Query {
@@ -175,6 +201,6 @@ func (r *Registry) locksOut(ctx context.Context, d *policy.Document, caller acce
 		tags, failed = r.ResourceTagsOf(ctx, caller.Resource)
 		return tags, failed
 	})
-	v := verdict(policy.Compile(d), caller)
+	v := verdict(d.Evaluate(query(caller)), caller)
 	return v == access.Deny || v == access.Silent && caller.CrossAccount(), failed
 }

@@ -53,8 +53,8 @@ func newAccountCommand(env *environment, use, short, action string) *cobra.Comma
 			if len(args) == 1 {
 				form.Set("AccountId", args[0])
 			}
-			a, err := askAccounts(cmd.Context(), env, data, form)
-			if err != nil {
+			var a accountsAnswer
+			if err := askIAM(cmd.Context(), env, data, form, &a); err != nil {
 				return err
 			}
 			return printAccounts(env.stdout, action, args, a, asJSON)
@@ -78,49 +78,58 @@ type accountsAnswer struct {
 	Created accountEntry   `xml:"BerthCreateAccountResult>Account"`
 	Rotated accountEntry   `xml:"BerthRotateRootKeyResult>Account"`
 	All     []accountEntry `xml:"BerthListAccountsResult>Accounts>member"`
-	Code    string         `xml:"Error>Code"`
-	Message string         `xml:"Error>Message"`
+}
+
+// refusal is what the IAM API answers in place of what was asked.
+type refusal struct {
+	Code    string `xml:"Error>Code"`
+	Message string `xml:"Error>Message"`
 }
 
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 16 << 20
 
-// askAccounts sends one signed request.
-func askAccounts(ctx context.Context, env *environment, data string, form url.Values) (a accountsAnswer, err error) {
+// askIAM sends one request to the IAM API, signed by the home account's root user, and reads the answer.
+func askIAM(ctx context.Context, env *environment, data string, form url.Values, answer any) error {
 	path, values, err := readCredentials(env, data)
 	if err != nil {
-		return a, err
+		return err
 	}
 	endpoint := values["endpoint_url"]
 	if endpoint == "" {
-		return a, fmt.Errorf("the credentials file %s has no endpoint_url: start the registry once more, it writes the file anew", path)
+		return fmt.Errorf("the credentials file %s has no endpoint_url: start the registry once more, it writes the file anew", path)
 	}
 	body := form.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(endpoint, "/")+"/", strings.NewReader(body))
 	if err != nil {
-		return a, err
+		return err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	sum := sha256.Sum256([]byte(body))
 	keys := aws.Credentials{AccessKeyID: values["aws_access_key_id"], SecretAccessKey: values["aws_secret_access_key"]}
 	if err := v4.NewSigner().SignHTTP(ctx, keys, req, hex.EncodeToString(sum[:]), "iam", values["region"], time.Now()); err != nil {
-		return a, fmt.Errorf("sign the request: %w", err)
+		return fmt.Errorf("sign the request: %w", err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return a, fmt.Errorf("reach the registry that %s names: %w", path, err)
+		return fmt.Errorf("reach the registry that %s names: %w", path, err)
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
-		return a, fmt.Errorf("read the answer of the registry: %w", err)
+		return fmt.Errorf("read the answer of the registry: %w", err)
 	}
-	if err := xml.Unmarshal(text, &a); err != nil {
-		return a, fmt.Errorf("the registry answered %s and no XML: check that %s is a berth", resp.Status, endpoint)
+	var refused refusal
+	into := answer
+	if resp.StatusCode != http.StatusOK {
+		into = &refused
+	}
+	if err := xml.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("the registry answered %s and no XML: check that %s is a berth", resp.Status, endpoint)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return a, fmt.Errorf("the registry refused: %s (%s)", a.Message, a.Code)
+		return fmt.Errorf("the registry refused: %s (%s)", refused.Message, refused.Code)
 	}
-	return a, nil
+	return nil
 }
 
 func printAccounts(w io.Writer, action string, args []string, a accountsAnswer, asJSON bool) error {

@@ -95,7 +95,7 @@ Every flag has an environment variable: --registry-host is BERTH_REGISTRY_HOST.`
 		newUpCommand(env), newServeCommand(env), newPlanCommand(env), newApplyCommand(env), newDestroyCommand(env),
 		newOutputCommand(env), newEnvCommand(env), newLoginCommand(env), newCredentialHelperCommand(env), newVersionCommand(env),
 		newFsckCommand(env), newGCCommand(env), newRotateKeysCommand(env), newBackupCommand(env), newRestoreCommand(env),
-		newAccountsCommand(env),
+		newAccountsCommand(env), newPolicyCommand(env),
 	)
 	for _, c := range root.Commands() {
 		markUsageErrors(c)
@@ -103,11 +103,11 @@ Every flag has an environment variable: --registry-host is BERTH_REGISTRY_HOST.`
 	return root
 }
 
-// markUsageErrors gives wrong flags and arguments their own exit code. plan
-// keeps 1, since its 2 means changes.
+// markUsageErrors gives wrong flags and arguments their own exit code. plan and
+// policy explain keep 1, since their 2 means changes and denied.
 func markUsageErrors(c *cobra.Command) {
 	wrap := func(err error) error {
-		if err == nil || c.Name() == "plan" {
+		if err == nil || c.Name() == "plan" || c.Name() == "explain" {
 			return err
 		}
 		return &exitError{code: usageError, err: fmt.Errorf("%w: see %s --help", err, c.CommandPath())}

@@ -40,6 +40,7 @@ type Verifier func(service string, r *http.Request, body []byte) (sigv4.Identity
 type Options struct {
 	Verify    Verifier
 	Authorize access.Authorizer
+	Explain   Explainer // of the same decisions
 	Store     *iam.Store
 	Home      string // the home account
 	Log       *slog.Logger
@@ -79,6 +80,7 @@ type call struct {
 	*Door
 	ctx    context.Context
 	caller access.Principal
+	from   access.Call
 	form   url.Values
 }
 
@@ -124,7 +126,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (func(id string) an
 	if err != nil {
 		return nil, a.xmlns(), err
 	}
-	c := &call{Door: d, ctx: r.Context(), caller: who.Principal, form: form}
+	c := &call{Door: d, ctx: r.Context(), caller: who.Principal, from: access.CallOf(r, who.Region), form: form}
 	if a.resource != nil {
 		resource, err := a.resource(c)
 		if err == nil {

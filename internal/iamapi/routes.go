@@ -90,10 +90,11 @@ func actions() map[string]action {
 		"UntagOpenIDConnectProvider":              {iamService, providerARN, untagProvider},
 		"ListOpenIDConnectProviderTags":           {iamService, providerARN, listProviderTags},
 
-		// Berth's own: accounts. For the root user of the home account.
+		// Berth's own: accounts, and why requests are allowed or denied. For the root user of the home account.
 		"BerthCreateAccount": {iamService, nil, createAccount},
 		"BerthListAccounts":  {iamService, nil, listAccounts},
 		"BerthDeleteAccount": {iamService, nil, deleteAccount},
 		"BerthRotateRootKey": {iamService, nil, rotateRootKey},
+		"BerthExplainAccess": {iamService, nil, explainAccess},
 	}
 }

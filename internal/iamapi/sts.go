@@ -104,7 +104,7 @@ func (c *call) home() error {
 	if c.caller.IsRoot() && c.caller.Account == c.Home {
 		return nil
 	}
-	return &apiError{http.StatusForbidden, "AccessDenied", "Only the root user of the home account " + c.Home + " looks after accounts."}
+	return &apiError{http.StatusForbidden, "AccessDenied", "Only the root user of the home account " + c.Home + " looks after accounts and asks about others."}
 }
 
 // accountXML is an account with its root user's key, which is told once.

@@ -155,7 +155,9 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	iamDoor := iamapi.New(iamapi.Options{Authorize: authorize, Store: users, Home: s.names.home.Account, Log: s.log, Verify: verify})
+	iamDoor := iamapi.New(iamapi.Options{
+		Verify: verify, Authorize: authorize, Explain: authorize, Store: users, Home: s.names.home.Account, Log: s.log,
+	})
 	return s.handler(doors{ecr: ecrDoor, kms: kmsDoor, oci: ociDoor, iam: iamDoor}), nil
 }
 

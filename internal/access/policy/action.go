@@ -34,6 +34,21 @@ func repositoryActions() []string {
 	}
 }
 
+// Operation writes an action of ECR as ECR does, "ecr:BatchGetImage", whatever its
+// case. False: ECR has no such action.
+func Operation(action string) (string, bool) {
+	service, name, _ := strings.Cut(action, ":")
+	if !strings.EqualFold(service, "ecr") {
+		return "", false
+	}
+	for _, known := range append(repositoryActions(), "GetAuthorizationToken") {
+		if strings.EqualFold(name, known) {
+			return "ecr:" + known, true
+		}
+	}
+	return "", false
+}
+
 const maxAction = 128
 
 // checkRepositoryAction accepts "*" and ecr: actions that match at least one

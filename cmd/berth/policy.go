@@ -132,7 +132,7 @@ func explanationText(w io.Writer, e explanation) error {
 		if f.Note != "" {
 			line += ": " + f.Note
 		}
-		if f.Effect != "Silent" || f.Statement > 0 {
+		if f.Effect != "Silent" || f.Note != "" {
 			lines = append(lines, line)
 		}
 	}

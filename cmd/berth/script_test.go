@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/xml"
 	"errors"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,6 +30,7 @@ import (
 //	                     killed; what it printed is then in NAME.stdout and NAME.stderr
 //	push DATA IMAGE      pushes a random image, as REPOSITORY:TAG, to the registry with that data directory
 //	pull DATA IMAGE      expects that image there, byte for byte
+//	iam ACTION K=V...    calls an operation of IAM on the registry with the data directory $BERTH_DATA; @FILE is what is in FILE
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	bin := filepath.Dir(buildBinary(t))
@@ -58,6 +61,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exitsCommand, "start": startCommand, "serving": servingCommand, "await": awaitCommand, "end": endCommand,
+			"iam":  iamCommand,
 			"push": transfer((*remote).push), "pull": transfer((*remote).holds),
 		},
 	})
@@ -128,6 +132,22 @@ func awaitCommand(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, len(args) == 2 && !neg, "await NAME PATTERN")
 	_, err := started(ts, args[0]).await(args[1])
 	ts.Check(err)
+}
+
+func iamCommand(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, len(args) > 0 && !neg, "iam ACTION NAME=VALUE...")
+	form := url.Values{"Action": {args[0]}, "Version": {"2010-05-08"}}
+	for _, member := range args[1:] {
+		name, value, _ := strings.Cut(member, "=")
+		if file, ok := strings.CutPrefix(value, "@"); ok {
+			value = ts.ReadFile(file)
+		}
+		form.Set(name, value)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var answer struct{ XMLName xml.Name }
+	ts.Check(askIAM(ctx, &environment{workdir: ts.MkAbs(".")}, ts.Getenv("BERTH_DATA"), form, &answer))
 }
 
 func endCommand(ts *testscript.TestScript, neg bool, args []string) {

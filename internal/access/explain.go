@@ -13,7 +13,7 @@ type Finding struct {
 	// Effect is Silent, Allow or Deny.
 	Effect Verdict
 	// Statement is the statement that says so, counted from 1, and Sid its Sid. 0:
-	// it is no statement. A policy may be silent by a statement, as Note says then.
+	// it is no statement. Note says why a policy that is silent matters.
 	Statement int
 	Sid       string
 	Note      string

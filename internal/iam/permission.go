@@ -63,6 +63,10 @@ func telling(p access.Principal, tell func(access.Finding)) func(*ready, policy.
 			f.Effect = access.Allow
 		case policy.Deny:
 			f.Effect = access.Deny
+		default:
+			if from.kind != ofIdentity {
+				f.Note = "it limits, and does not allow this"
+			}
 		}
 		tell(f)
 	}

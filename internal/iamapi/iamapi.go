@@ -143,7 +143,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (func(id string) an
 // allowed asks whether the caller's own side allows an action.
 func (c *call) allowed(action, resource string) error {
 	return c.Authorize.Authorize(c.ctx, access.Request{
-		Principal: c.caller, Action: action, Resource: resource, ResourceAccount: c.caller.Account,
+		Principal: c.caller, Action: action, Resource: resource, ResourceAccount: c.caller.Account, Call: c.from,
 	})
 }
 

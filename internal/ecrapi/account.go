@@ -32,6 +32,23 @@ func getAuthorizationToken(d *Door, _ context.Context, c call, in *ecr.GetAuthor
 	return out, nil
 }
 
+// getAccountSetting reads one setting (API_GetAccountSetting).
+func getAccountSetting(d *Door, ctx context.Context, c call, in *ecr.GetAccountSettingInput) (any, error) {
+	value, err := d.Registry.AccountSetting(ctx, c.scope, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &ecr.GetAccountSettingOutput{Name: in.Name, Value: value}, nil
+}
+
+// putAccountSetting changes one setting (API_PutAccountSetting).
+func putAccountSetting(d *Door, ctx context.Context, c call, in *ecr.PutAccountSettingInput) (any, error) {
+	if err := d.Registry.SetAccountSetting(ctx, c.scope, in.Name, in.Value); err != nil {
+		return nil, err
+	}
+	return &ecr.PutAccountSettingOutput{Name: in.Name, Value: in.Value}, nil
+}
+
 func describeRegistry(_ *Door, _ context.Context, c call, _ *ecr.DescribeRegistryInput) (any, error) {
 	return &ecr.DescribeRegistryOutput{
 		RegistryID:               c.scope.Account,

@@ -48,6 +48,7 @@ var others = []string{
 	"CreateRepository", "GetAuthorizationToken", "DescribeRegistry", "CreatePullThroughCacheRule",
 	"DescribePullThroughCacheRules", "UpdatePullThroughCacheRule", "DeletePullThroughCacheRule",
 	"PutRegistryPolicy", "GetRegistryPolicy", "DeleteRegistryPolicy",
+	"GetAccountSetting", "PutAccountSetting",
 }
 
 func TestEveryRouteRefusesInTheModelledForm(t *testing.T) {

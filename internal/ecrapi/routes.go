@@ -52,6 +52,8 @@ func routes() map[string]route {
 		"BatchCheckLayerAvailability":   on(onRepository, batchCheckLayerAvailability),
 		"GetDownloadUrlForLayer":        on(onRepository, getDownloadURLForLayer),
 		"GetAuthorizationToken":         on(onCaller, getAuthorizationToken),
+		"GetAccountSetting":             on(onRegistry, getAccountSetting),
+		"PutAccountSetting":             on(onRegistry, putAccountSetting),
 		"DescribeRegistry":              on(onRegistry, describeRegistry),
 		"PutRegistryPolicy":             on(onRegistry, putRegistryPolicy),
 		"GetRegistryPolicy":             on(onRegistry, getRegistryPolicy),

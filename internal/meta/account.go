@@ -1,9 +1,6 @@
 package meta
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // An AccessKey lets a principal sign requests.
 type AccessKey struct {
@@ -72,19 +69,15 @@ func (tx *Tx) EnsureSetting(name string, value []byte) ([]byte, error) {
 func (tx *Tx) PutRegistryPolicy(s Scope, text string) error {
 	tx.keys = true
 	if text == "" {
-		return tx.exec(`DELETE FROM settings WHERE name = $1`, registryPolicyName(s))
+		return tx.PutRegistrySetting(s, registryPolicy, nil)
 	}
-	return tx.exec(`INSERT INTO settings (name, value) VALUES ($1, $2)
-		ON CONFLICT (name) DO UPDATE SET value = excluded.value`, registryPolicyName(s), []byte(text))
+	return tx.PutRegistrySetting(s, registryPolicy, []byte(text))
 }
 
 // RegistryPolicy reads the policy of a registry, empty when there is none.
 func (tx *Tx) RegistryPolicy(s Scope) (string, error) {
-	text, err := tx.Setting(registryPolicyName(s))
-	if errors.Is(err, ErrNotFound) {
-		return "", nil
-	}
+	text, err := tx.RegistrySetting(s, registryPolicy)
 	return string(text), err
 }
 
-func registryPolicyName(s Scope) string { return "registry-policy " + s.Account + " " + s.Region }
+const registryPolicy SettingKind = "registry-policy"

@@ -362,8 +362,8 @@ func (r *Registry) DeleteBlob(ctx context.Context, s meta.Scope, name string, d 
 
 // MountBlob makes a blob of one repository part of another of the same
 // registry without moving bytes. mounted is false when it cannot be: the
-// source does not have it, or the two must not share bytes. The caller checks
-// the right to read the source.
+// source does not have it, the two must not share bytes, or the account setting
+// BLOB_MOUNTING is DISABLED. The caller checks the right to read the source.
 func (r *Registry) MountBlob(ctx context.Context, s meta.Scope, name, from string, d digest.Digest) (info BlobInfo, mounted bool, err error) {
 	err = r.update(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
 		info, mounted = BlobInfo{}, false
@@ -383,6 +383,9 @@ func (r *Registry) MountBlob(ctx context.Context, s meta.Scope, name, from strin
 		}
 		if m.Damaged || m.Domain != domain(repo).Name() {
 			return nil
+		}
+		if on, err := readAccountSetting(tx, s, BlobMounting); err != nil || on != Enabled {
+			return err
 		}
 		mounted, info = true, BlobInfo{Digest: d, Size: m.Size}
 		return tx.AddMember(repo.ID, m.Blob, r.now())

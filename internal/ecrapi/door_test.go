@@ -49,6 +49,7 @@ var others = []string{
 	"DescribePullThroughCacheRules", "UpdatePullThroughCacheRule", "DeletePullThroughCacheRule",
 	"PutRegistryPolicy", "GetRegistryPolicy", "DeleteRegistryPolicy",
 	"GetAccountSetting", "PutAccountSetting",
+	"PutRegistryScanningConfiguration", "GetRegistryScanningConfiguration", "BatchGetRepositoryScanningConfiguration",
 }
 
 func TestEveryRouteRefusesInTheModelledForm(t *testing.T) {

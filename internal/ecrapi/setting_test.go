@@ -65,3 +65,46 @@ func TestBlobMountingDecides(t *testing.T) {
 		}
 	}
 }
+
+func TestScanningConfigurationOfTheAPI(t *testing.T) {
+	c := newClient(t)
+	const put, get = "PutRegistryScanningConfiguration", "GetRegistryScanningConfiguration"
+	if got := c.call(get, `{}`).ok(); fmt.Sprint(got) != "map[registryId:000000000000 scanningConfiguration:map[rules:[] scanType:BASIC]]" {
+		t.Errorf("the default is %v", got)
+	}
+	rule := func(frequency, filter string) string {
+		return `{"scanFrequency":"` + frequency + `","repositoryFilters":[{"filter":"` + filter + `","filterType":"WILDCARD"}]}`
+	}
+	for body, want := range map[string]string{
+		`{"scanType":"OTHER"}`: "scanType", `{"rules":[` + rule("SCAN_ON_PUSH", "A") + `]}`: "filter",
+		`{"scanType":"BASIC","rules":[` + rule("CONTINUOUS_SCAN", "*") + `]}`:                              "Invalid parameter at 'scanFrequency' failed to satisfy constraint: 'The scan frequency CONTINUOUS_SCAN is not supported for the scan type BASIC'",
+		`{"scanType":"ENHANCED","rules":[` + rule("MANUAL", "*") + `]}`:                                    "MANUAL is not supported for the scan type ENHANCED",
+		`{"rules":[` + rule("SCAN_ON_PUSH", "a") + `,` + rule("SCAN_ON_PUSH", "b") + `]}`:                  "Only one rule is allowed for the scan frequency SCAN_ON_PUSH",
+		`{"rules":[` + strings.Repeat(rule("SCAN_ON_PUSH", "a")+",", 2) + rule("SCAN_ON_PUSH", "b") + `]}`: "rules",
+		`{"rules":[{"scanFrequency":"SCAN_ON_PUSH"}]}`:                                                     "repositoryFilters",
+	} {
+		c.call(put, body).refused(400, "InvalidParameterException", want)
+	}
+	body := `{"scanType":"ENHANCED","rules":[` + rule("CONTINUOUS_SCAN", "prod") + `,` + rule("SCAN_ON_PUSH", "*") + `]}`
+	out := c.call(put, body).ok()["registryScanningConfiguration"]
+	if got := c.call(get, `{}`).ok()["scanningConfiguration"]; fmt.Sprint(got) != fmt.Sprint(out) || !strings.Contains(fmt.Sprint(got), "[map[filter:prod filterType:WILDCARD]]") {
+		t.Errorf("put %v, then there is %v", out, got)
+	}
+	if got := c.in("us-west-2").call(get, `{}`).ok()["scanningConfiguration"]; fmt.Sprint(got) != "map[rules:[] scanType:BASIC]" {
+		t.Errorf("another region has %v", got)
+	}
+
+	c.create("app", "prod/app")
+	batch := c.call("BatchGetRepositoryScanningConfiguration", `{"repositoryNames":["prod/app","none","app"]}`).ok()
+	const arn = "repositoryArn:arn:aws:ecr:us-east-1:000000000000:repository/"
+	if got := fmt.Sprint(batch); got != "map[failures:[map[failureCode:REPOSITORY_NOT_FOUND failureReason:REPOSITORY_NOT_FOUND repositoryName:none]] scanningConfigurations:["+
+		"map[appliedScanFilters:[map[filter:prod filterType:WILDCARD]] "+arn+"prod/app repositoryName:prod/app scanFrequency:CONTINUOUS_SCAN scanOnPush:false] "+
+		"map[appliedScanFilters:[map[filter:* filterType:WILDCARD]] "+arn+"app repositoryName:app scanFrequency:SCAN_ON_PUSH scanOnPush:true]]]" {
+		t.Error(got)
+	}
+	c.call(put, `{}`).ok() // replaces all of it
+	batch = c.call("BatchGetRepositoryScanningConfiguration", `{"repositoryNames":["app"]}`).ok()
+	if got := fmt.Sprint(batch["scanningConfigurations"]); !strings.Contains(got, "appliedScanFilters:[]") || !strings.Contains(got, "scanFrequency:MANUAL scanOnPush:false") {
+		t.Error(got)
+	}
+}

@@ -48,10 +48,3 @@ func putAccountSetting(d *Door, ctx context.Context, c call, in *ecr.PutAccountS
 	}
 	return &ecr.PutAccountSettingOutput{Name: in.Name, Value: in.Value}, nil
 }
-
-func describeRegistry(_ *Door, _ context.Context, c call, _ *ecr.DescribeRegistryInput) (any, error) {
-	return &ecr.DescribeRegistryOutput{
-		RegistryID:               c.scope.Account,
-		ReplicationConfiguration: &ecr.ReplicationConfiguration{Rules: []ecr.ReplicationRule{}},
-	}, nil
-}

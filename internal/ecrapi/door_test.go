@@ -50,6 +50,7 @@ var others = []string{
 	"PutRegistryPolicy", "GetRegistryPolicy", "DeleteRegistryPolicy",
 	"GetAccountSetting", "PutAccountSetting",
 	"PutRegistryScanningConfiguration", "GetRegistryScanningConfiguration", "BatchGetRepositoryScanningConfiguration",
+	"PutReplicationConfiguration",
 }
 
 func TestEveryRouteRefusesInTheModelledForm(t *testing.T) {

@@ -57,6 +57,7 @@ func routes() map[string]route {
 		"PutRegistryScanningConfiguration":        on(onRegistry, putRegistryScanningConfiguration),
 		"GetRegistryScanningConfiguration":        on(onRegistry, getRegistryScanningConfiguration),
 		"BatchGetRepositoryScanningConfiguration": on(onRepositories, batchGetRepositoryScanningConfiguration),
+		"PutReplicationConfiguration":             on(onRegistry, putReplicationConfiguration),
 		"DescribeRegistry":                        on(onRegistry, describeRegistry),
 		"PutRegistryPolicy":                       on(onRegistry, putRegistryPolicy),
 		"GetRegistryPolicy":                       on(onRegistry, getRegistryPolicy),

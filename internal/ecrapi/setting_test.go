@@ -108,3 +108,50 @@ func TestScanningConfigurationOfTheAPI(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestReplicationConfigurationOfTheAPI(t *testing.T) {
+	c := newClient(t)
+	const own = "Invalid parameter at 'replicationConfiguration' failed to satisfy constraint: 'Replication destination cannot be the same as the source registry'"
+	to := func(region, account string) string {
+		return `{"region":"` + region + `","registryId":"` + account + `"}`
+	}
+	rules := func(list ...string) string {
+		return `{"replicationConfiguration":{"rules":[` + strings.Join(list, ",") + `]}}`
+	}
+	rule := func(destinations ...string) string {
+		return `{"destinations":[` + strings.Join(destinations, ",") + `]}`
+	}
+	there := func(c *client) string { return fmt.Sprint(c.call("DescribeRegistry", `{}`).ok()) }
+	const none = "map[registryId:000000000000 replicationConfiguration:map[rules:[]]]"
+	if got := there(c); got != none {
+		t.Error(got)
+	}
+	put := func(body string) answer { return c.call("PutReplicationConfiguration", body) }
+	put(rules(rule(to("us-west-2", "000000000000"), to("us-east-1", "000000000000")))).refused(400, "InvalidParameterException", own)
+	put(`{"replicationConfiguration":{}}`).refused(400, "InvalidParameterException", "rules")
+	put(rules(`{"destinations":[],"repositoryFilters":[]}`)).refused(400, "InvalidParameterException", "repositoryFilters")
+	put(rules(strings.Split(strings.Repeat(rule()+"|", 11), "|")[:11]...)).refused(400, "InvalidParameterException", "rules")
+	var many []string
+	for i := range 26 {
+		many = append(many, to("us-west-2", fmt.Sprintf("%012d", i+1)))
+	}
+	put(rules(rule(many[:13]...), rule(many[13:]...))).refused(400, "InvalidParameterException", "25 unique destinations")
+	put(rules(rule(many[:25]...), rule(many[:25]...))).ok() // the same ones count once
+	body := rules(`{"destinations":[`+to("us-east-1", "111122223333")+`],"repositoryFilters":[{"filter":"prod","filterType":"PREFIX_MATCH"}]}`, rule(to("us-west-2", "000000000000")))
+	out := put(body).ok()["replicationConfiguration"]
+	const want = "map[rules:[map[destinations:[map[region:us-east-1 registryId:111122223333]] repositoryFilters:[map[filter:prod filterType:PREFIX_MATCH]]] " +
+		"map[destinations:[map[region:us-west-2 registryId:000000000000]]]]]"
+	if got := fmt.Sprint(out); got != want {
+		t.Error(got)
+	}
+	if got := there(c); got != "map[registryId:000000000000 replicationConfiguration:"+want+"]" {
+		t.Error(got)
+	}
+	if got := there(c.in("us-west-2")); got != none {
+		t.Errorf("another region has %s", got)
+	}
+	put(rules()).ok()
+	if got := there(c); got != none {
+		t.Errorf("after no rules: %s", got)
+	}
+}

@@ -51,6 +51,7 @@ var others = []string{
 	"GetAccountSetting", "PutAccountSetting",
 	"PutRegistryScanningConfiguration", "GetRegistryScanningConfiguration", "BatchGetRepositoryScanningConfiguration",
 	"PutReplicationConfiguration",
+	"RegisterPullTimeUpdateExclusion", "DeregisterPullTimeUpdateExclusion", "ListPullTimeUpdateExclusions",
 }
 
 func TestEveryRouteRefusesInTheModelledForm(t *testing.T) {

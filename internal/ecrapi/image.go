@@ -52,7 +52,7 @@ func batchGetImage(d *Door, ctx context.Context, c call, in *ecr.BatchGetImageIn
 	}
 	out := &ecr.BatchGetImageOutput{Images: []ecr.Image{}, Failures: wireFailures(failed)}
 	for _, m := range found {
-		d.Registry.RecordPull(m.ID)
+		d.Registry.RecordPull(c.scope, c.principal, m.ID)
 		out.Images = append(out.Images, ecr.Image{
 			RegistryID: c.scope.Account, RepositoryName: in.RepositoryName,
 			ImageID:       &ecr.ImageIdentifier{ImageDigest: m.Digest, ImageTag: m.Tag},

@@ -155,3 +155,48 @@ func TestReplicationConfigurationOfTheAPI(t *testing.T) {
 		t.Errorf("after no rules: %s", got)
 	}
 }
+
+func TestPullTimeExclusionsOfTheAPI(t *testing.T) {
+	c := newClient(t)
+	body := func(name string) string { return `{"principalArn":"arn:aws:iam::000000000000:` + name + `"}` }
+	register := func(name string) answer { return c.call("RegisterPullTimeUpdateExclusion", body(name)) }
+	deregister := func(name string) answer { return c.call("DeregisterPullTimeUpdateExclusion", body(name)) }
+	list := func(c *client, more string) (names, next string) {
+		out := c.call("ListPullTimeUpdateExclusions", `{`+more+`}`).ok()
+		next, _ = out["nextToken"].(string)
+		return strings.ReplaceAll(fmt.Sprint(out["pullTimeUpdateExclusions"]), "arn:aws:iam::000000000000:", ""), next
+	}
+	if got, _ := list(c, ""); got != "[]" {
+		t.Error(got)
+	}
+	for _, bad := range []string{"root", "group/x", "role/", "user/" + strings.Repeat("x", 200)} {
+		register(bad).refused(400, "InvalidParameterException", "principalArn")
+	}
+	for _, name := range []string{"user/b", "role/path/a", "role/c"} {
+		out := register(name).ok()
+		if at, ok := out["createdAt"].(float64); !ok || at < 1.6e9 || out["principalArn"] != "arn:aws:iam::000000000000:"+name {
+			t.Error(out)
+		}
+	}
+	register("user/b").refused(400, "ExclusionAlreadyExistsException", "arn:aws:iam::000000000000:user/b")
+	if got, next := list(c, ""); got != "[role/c role/path/a user/b]" || next != "" {
+		t.Error(got, next)
+	}
+	got, next := list(c, `"maxResults":2`)
+	if got != "[role/c role/path/a]" || next == "" {
+		t.Fatal(got, next)
+	}
+	deregister("role/path/a").ok() // the page goes on behind an item that is gone
+	if got, next := list(c, `"maxResults":2,"nextToken":"`+next+`"`); got != "[user/b]" || next != "" {
+		t.Error(got, next)
+	}
+	c.call("ListPullTimeUpdateExclusions", `{"nextToken":"x"}`).refused(400, "InvalidParameterException", "Invalid next token provided")
+	deregister("role/path/a").refused(400, "ExclusionNotFoundException", "arn:aws:iam::000000000000:role/path/a")
+	if got, _ := list(c.in("us-west-2"), ""); got != "[]" {
+		t.Errorf("another region has %s", got)
+	}
+	for i := range 98 {
+		register(fmt.Sprintf("user/%d", i)).ok()
+	}
+	register("user/one-more").refused(400, "LimitExceededException", "100")
+}

@@ -55,7 +55,7 @@ func getManifest(d *Door, w http.ResponseWriter, r *request) error {
 		return err
 	}
 	setManifestHeaders(w, m.Digest)
-	d.Registry.RecordPull(m.ID)
+	d.Registry.RecordPull(r.scope, r.principal, m.ID)
 	d.send(w, r.Request, http.StatusOK, m.MediaType, m.Bytes)
 	return nil
 }

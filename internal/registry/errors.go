@@ -41,6 +41,9 @@ const (
 	ManifestTooLarge
 	ImageReferenced // something still points at what should go
 	KMSFailure      // the KMS key cannot be used
+	ExclusionAlreadyExists
+	ExclusionNotFound
+	SigningConfigurationNotFound
 )
 
 // A Form is how a refusal looks from outside.
@@ -55,36 +58,39 @@ type Form struct {
 // their statuses), OCI error codes (distribution-spec, "Error Codes") and the
 // statuses that ECR's data plane answers with.
 var forms = map[Code]Form{
-	InvalidParameter:            {"InvalidParameterException", http.StatusBadRequest, "UNSUPPORTED", http.StatusMethodNotAllowed},
-	RepositoryNotFound:          {"RepositoryNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
-	RepositoryAlreadyExists:     {"RepositoryAlreadyExistsException", http.StatusBadRequest, "DENIED", http.StatusConflict},
-	RepositoryNotEmpty:          {"RepositoryNotEmptyException", http.StatusBadRequest, "DENIED", http.StatusConflict},
-	ImageNotFound:               {"ImageNotFoundException", http.StatusBadRequest, "MANIFEST_UNKNOWN", http.StatusNotFound},
-	ImageAlreadyExists:          {"ImageAlreadyExistsException", http.StatusBadRequest, "DENIED", http.StatusConflict},
-	ImageTagAlreadyExists:       {"ImageTagAlreadyExistsException", http.StatusBadRequest, "TAG_INVALID", http.StatusBadRequest},
-	ImageDigestDoesNotMatch:     {"ImageDigestDoesNotMatchException", http.StatusBadRequest, "DIGEST_INVALID", http.StatusBadRequest},
-	ReferencedImagesNotFound:    {"ReferencedImagesNotFoundException", http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN", http.StatusNotFound},
-	LayersMissing:               {"LayersNotFoundException", http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN", http.StatusNotFound},
-	LayerNotFound:               {"LayersNotFoundException", http.StatusBadRequest, "BLOB_UNKNOWN", http.StatusNotFound},
-	LayerInaccessible:           {"LayerInaccessibleException", http.StatusBadRequest, "BLOB_UNKNOWN", http.StatusNotFound},
-	LayerAlreadyExists:          {"LayerAlreadyExistsException", http.StatusBadRequest, "DENIED", http.StatusConflict},
-	LayerPartTooSmall:           {"LayerPartTooSmallException", http.StatusBadRequest, "BLOB_UPLOAD_INVALID", http.StatusBadRequest},
-	EmptyUpload:                 {"EmptyUploadException", http.StatusBadRequest, "BLOB_UPLOAD_INVALID", http.StatusBadRequest},
-	InvalidLayer:                {"InvalidLayerException", http.StatusBadRequest, "DIGEST_INVALID", http.StatusBadRequest},
-	InvalidLayerPart:            {"InvalidLayerPartException", http.StatusBadRequest, "BLOB_UPLOAD_INVALID", http.StatusRequestedRangeNotSatisfiable},
-	UploadNotFound:              {"UploadNotFoundException", http.StatusBadRequest, "BLOB_UPLOAD_UNKNOWN", http.StatusNotFound},
-	LimitExceeded:               {"LimitExceededException", http.StatusBadRequest, "DENIED", http.StatusForbidden},
-	TooManyTags:                 {"TooManyTagsException", http.StatusBadRequest, "DENIED", http.StatusBadRequest},
-	InvalidTagParameter:         {"InvalidTagParameterException", http.StatusBadRequest, "DENIED", http.StatusBadRequest},
-	LifecyclePolicyNotFound:     {"LifecyclePolicyNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
-	RegistryPolicyNotFound:      {"RegistryPolicyNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
-	RepositoryPolicyNotFound:    {"RepositoryPolicyNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
-	CacheRuleNotFound:           {"PullThroughCacheRuleNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
-	CacheRuleAlreadyExists:      {"PullThroughCacheRuleAlreadyExistsException", http.StatusBadRequest, "DENIED", http.StatusConflict},
-	UnsupportedUpstreamRegistry: {"UnsupportedUpstreamRegistryException", http.StatusBadRequest, "UNSUPPORTED", http.StatusBadRequest},
-	ManifestTooLarge:            {"InvalidParameterException", http.StatusBadRequest, "MANIFEST_INVALID", http.StatusRequestEntityTooLarge},
-	ImageReferenced:             {"InvalidParameterException", http.StatusBadRequest, "DENIED", http.StatusConflict},
-	KMSFailure:                  {"KmsException", http.StatusBadRequest, "DENIED", http.StatusForbidden},
+	InvalidParameter:             {"InvalidParameterException", http.StatusBadRequest, "UNSUPPORTED", http.StatusMethodNotAllowed},
+	RepositoryNotFound:           {"RepositoryNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
+	RepositoryAlreadyExists:      {"RepositoryAlreadyExistsException", http.StatusBadRequest, "DENIED", http.StatusConflict},
+	RepositoryNotEmpty:           {"RepositoryNotEmptyException", http.StatusBadRequest, "DENIED", http.StatusConflict},
+	ImageNotFound:                {"ImageNotFoundException", http.StatusBadRequest, "MANIFEST_UNKNOWN", http.StatusNotFound},
+	ImageAlreadyExists:           {"ImageAlreadyExistsException", http.StatusBadRequest, "DENIED", http.StatusConflict},
+	ImageTagAlreadyExists:        {"ImageTagAlreadyExistsException", http.StatusBadRequest, "TAG_INVALID", http.StatusBadRequest},
+	ImageDigestDoesNotMatch:      {"ImageDigestDoesNotMatchException", http.StatusBadRequest, "DIGEST_INVALID", http.StatusBadRequest},
+	ReferencedImagesNotFound:     {"ReferencedImagesNotFoundException", http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN", http.StatusNotFound},
+	LayersMissing:                {"LayersNotFoundException", http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN", http.StatusNotFound},
+	LayerNotFound:                {"LayersNotFoundException", http.StatusBadRequest, "BLOB_UNKNOWN", http.StatusNotFound},
+	LayerInaccessible:            {"LayerInaccessibleException", http.StatusBadRequest, "BLOB_UNKNOWN", http.StatusNotFound},
+	LayerAlreadyExists:           {"LayerAlreadyExistsException", http.StatusBadRequest, "DENIED", http.StatusConflict},
+	LayerPartTooSmall:            {"LayerPartTooSmallException", http.StatusBadRequest, "BLOB_UPLOAD_INVALID", http.StatusBadRequest},
+	EmptyUpload:                  {"EmptyUploadException", http.StatusBadRequest, "BLOB_UPLOAD_INVALID", http.StatusBadRequest},
+	InvalidLayer:                 {"InvalidLayerException", http.StatusBadRequest, "DIGEST_INVALID", http.StatusBadRequest},
+	InvalidLayerPart:             {"InvalidLayerPartException", http.StatusBadRequest, "BLOB_UPLOAD_INVALID", http.StatusRequestedRangeNotSatisfiable},
+	UploadNotFound:               {"UploadNotFoundException", http.StatusBadRequest, "BLOB_UPLOAD_UNKNOWN", http.StatusNotFound},
+	LimitExceeded:                {"LimitExceededException", http.StatusBadRequest, "DENIED", http.StatusForbidden},
+	TooManyTags:                  {"TooManyTagsException", http.StatusBadRequest, "DENIED", http.StatusBadRequest},
+	InvalidTagParameter:          {"InvalidTagParameterException", http.StatusBadRequest, "DENIED", http.StatusBadRequest},
+	LifecyclePolicyNotFound:      {"LifecyclePolicyNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
+	RegistryPolicyNotFound:       {"RegistryPolicyNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
+	RepositoryPolicyNotFound:     {"RepositoryPolicyNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
+	CacheRuleNotFound:            {"PullThroughCacheRuleNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
+	CacheRuleAlreadyExists:       {"PullThroughCacheRuleAlreadyExistsException", http.StatusBadRequest, "DENIED", http.StatusConflict},
+	UnsupportedUpstreamRegistry:  {"UnsupportedUpstreamRegistryException", http.StatusBadRequest, "UNSUPPORTED", http.StatusBadRequest},
+	ManifestTooLarge:             {"InvalidParameterException", http.StatusBadRequest, "MANIFEST_INVALID", http.StatusRequestEntityTooLarge},
+	ImageReferenced:              {"InvalidParameterException", http.StatusBadRequest, "DENIED", http.StatusConflict},
+	KMSFailure:                   {"KmsException", http.StatusBadRequest, "DENIED", http.StatusForbidden},
+	ExclusionAlreadyExists:       {"ExclusionAlreadyExistsException", http.StatusBadRequest, "DENIED", http.StatusConflict},
+	ExclusionNotFound:            {"ExclusionNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
+	SigningConfigurationNotFound: {"SigningConfigurationNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
 }
 
 // An Error is a refusal in ECR's words.

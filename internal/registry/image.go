@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"regexp"
-	"slices"
 
 	"berth/internal/meta"
 )
@@ -178,32 +176,6 @@ func (r *Registry) Manifests(ctx context.Context, s meta.Scope, name string, ref
 		}
 	}
 	return found, failed, nil
-}
-
-// RecordPull notes that images were pulled now. It is written down within
-// seconds, not at once: a pull never waits for the database.
-func (r *Registry) RecordPull(imageIDs ...int64) {
-	r.pulls.note(r.now(), imageIDs)
-}
-
-func (r *Registry) flushPulls(ctx context.Context) {
-	pulled := r.pulls.take()
-	if len(pulled) == 0 {
-		return
-	}
-	err := r.db.Update(ctx, func(tx *meta.Tx) error {
-		// In one order, so that two servers do not wait for each other.
-		for _, id := range slices.Sorted(maps.Keys(pulled)) {
-			if err := tx.RecordPull(id, pulled[id]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		r.log.Error("record pulls", "count", len(pulled), "err", err)
-		r.pulls.giveBack(pulled)
-	}
 }
 
 // An ImageDetail is an image with its tags.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"berth/internal/access"
 	"berth/internal/manifest"
 	"berth/internal/meta"
 	"berth/internal/registry"
@@ -288,18 +289,80 @@ func TestPullsAreRecorded(t *testing.T) {
 	}
 	b.advance(time.Hour)
 	at := b.clock()
+	somebody := access.Principal{ARN: "arn:aws:iam::123456789012:user/somebody"}
 	var pulls sync.WaitGroup
 	for range 20 {
-		pulls.Go(func() { b.RecordPull(m.ID) })
+		pulls.Go(func() { b.RecordPull(scope, somebody, m.ID) })
 	}
 	pulls.Wait()
-	b.RecordPull(987654) // an image that is gone by now
+	b.RecordPull(scope, somebody, 987654) // an image that is gone by now
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	b.Run(ctx) // what is pending is written before Run returns
 	list, _, err := b.DescribeImages(context.Background(), scope, "app", []registry.ImageRef{byDigest(img)}, "", "", 10)
 	if err != nil || !list[0].PulledAt.Equal(at) {
 		t.Errorf("pulled at %v, want %v (%v)", list[0].PulledAt, at, err)
+	}
+}
+
+// The pulls of a user or a role that is excluded leave no trace; those of others
+// do, and a session is its role.
+func TestExcludedPullsDoNotCount(t *testing.T) {
+	const user, role = "arn:aws:iam::123456789012:user/mirror", "arn:aws:iam::123456789012:role/ci/scanner"
+	for _, tc := range []struct {
+		what     string
+		by       access.Principal
+		excluded bool
+	}{
+		{"user", access.Principal{ARN: user}, true},
+		{"session of the role", access.Principal{ARN: "arn:aws:sts::123456789012:assumed-role/scanner/x", Role: role}, true},
+		{"another user", access.Principal{ARN: user + "2"}, false},
+		{"session of another role", access.Principal{ARN: "arn:aws:sts::123456789012:assumed-role/scanner/x", Role: role + "2"}, false},
+	} {
+		b := newBench(t)
+		b.create("app")
+		b.push("app", "v1", b.image())
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		pull := func(by access.Principal) {
+			m, err := b.Manifest(context.Background(), scope, "app", byTag("v1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.RecordPull(scope, by, m.ID)
+		}
+		pulledAt := func() time.Time {
+			b.Run(ctx) // writes down what is pending
+			img, err := b.Image(context.Background(), scope, "app", byTag("v1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return img.PulledAt
+		}
+		for _, arn := range []string{user, role} {
+			if _, err := b.AddExclusion(context.Background(), scope, arn); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pull(tc.by)
+		if got := pulledAt(); got.IsZero() != tc.excluded {
+			t.Errorf("%s: pulled at %v", tc.what, got)
+		}
+		b.advance(time.Hour)
+		pull(access.Principal{ARN: user + "3"})
+		at := b.clock()
+		b.advance(time.Minute)
+		pull(access.Principal{ARN: user})
+		if got := pulledAt(); !got.Equal(at) {
+			t.Errorf("%s: pulled at %v by somebody else, want %v", tc.what, got, at)
+		}
+		if err := b.RemoveExclusion(context.Background(), scope, user); err != nil {
+			t.Fatal(err)
+		}
+		pull(access.Principal{ARN: user})
+		if got := pulledAt(); !got.Equal(b.clock()) {
+			t.Errorf("%s: pulled at %v after the exclusion was removed, want %v", tc.what, got, b.clock())
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ var others = []string{
 	"PutRegistryPolicy", "GetRegistryPolicy", "DeleteRegistryPolicy",
 	"GetAccountSetting", "PutAccountSetting",
 	"PutRegistryScanningConfiguration", "GetRegistryScanningConfiguration", "BatchGetRepositoryScanningConfiguration",
-	"PutReplicationConfiguration",
+	"PutReplicationConfiguration", "PutSigningConfiguration", "GetSigningConfiguration", "DeleteSigningConfiguration",
 	"RegisterPullTimeUpdateExclusion", "DeregisterPullTimeUpdateExclusion", "ListPullTimeUpdateExclusions",
 }
 

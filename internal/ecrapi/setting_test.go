@@ -200,3 +200,41 @@ func TestPullTimeExclusionsOfTheAPI(t *testing.T) {
 	}
 	register("user/one-more").refused(400, "LimitExceededException", "100")
 }
+
+func TestSigningConfigurationOfTheAPI(t *testing.T) {
+	c := newClient(t)
+	const none = "The signing configuration does not exist in the registry with id '000000000000'"
+	c.call("GetSigningConfiguration", `{}`).refused(400, "SigningConfigurationNotFoundException", none)
+	c.call("DeleteSigningConfiguration", `{}`).refused(400, "SigningConfigurationNotFoundException", none)
+	const profile = `"signingProfileArn":"arn:aws:signer:us-east-1:111122223333:/signing-profiles/release"`
+	put := func(rules string) answer {
+		return c.call("PutSigningConfiguration", `{"signingConfiguration":{"rules":[`+rules+`]}}`)
+	}
+	for rules, want := range map[string]string{
+		`{}`: "signingProfileArn", `{"signingProfileArn":"release"}`: "signingProfileArn",
+		`{` + profile + `,"repositoryFilters":[]}`:                                             "repositoryFilters",
+		`{` + profile + `,"repositoryFilters":[{"filter":"A","filterType":"WILDCARD_MATCH"}]}`: "filter",
+		strings.Repeat(`{`+profile+`},`, 10) + `{` + profile + `}`:                             "rules",
+		`{` + strings.Replace(profile, "us-east-1", "us-west-2", 1) + `}`:                      "Invalid parameter at 'signingProfileArn' failed to satisfy constraint: 'The signing profile must be in the region us-east-1 of the registry'",
+	} {
+		put(rules).refused(400, "InvalidParameterException", want)
+	}
+	c.call("GetSigningConfiguration", `{}`).refused(400, "SigningConfigurationNotFoundException", none)
+	put(``).ok() // no rules are a configuration too
+	if got := fmt.Sprint(c.call("GetSigningConfiguration", `{}`).ok()["signingConfiguration"]); got != "map[rules:[]]" {
+		t.Error(got)
+	}
+	out := put(`{` + profile + `,"repositoryFilters":[{"filter":"prod/*","filterType":"WILDCARD_MATCH"}]},{` + profile + `}`).ok()
+	const arn = "signingProfileArn:arn:aws:signer:us-east-1:111122223333:/signing-profiles/release"
+	const want = "signingConfiguration:map[rules:[map[repositoryFilters:[map[filter:prod/* filterType:WILDCARD_MATCH]] " + arn + "] map[" + arn + "]]]]"
+	if got := fmt.Sprint(out); got != "map["+want {
+		t.Error(got)
+	}
+	c.in("us-west-2").call("GetSigningConfiguration", `{}`).refused(400, "SigningConfigurationNotFoundException", none)
+	for _, operation := range []string{"GetSigningConfiguration", "DeleteSigningConfiguration"} {
+		if got := fmt.Sprint(c.call(operation, `{}`).ok()); got != "map[registryId:000000000000 "+want {
+			t.Errorf("%s: %s", operation, got)
+		}
+	}
+	c.call("GetSigningConfiguration", `{}`).refused(400, "SigningConfigurationNotFoundException", none)
+}

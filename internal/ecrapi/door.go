@@ -60,6 +60,9 @@ func checkRoutes(routes map[string]route) error {
 		if _, ok := ecr.LookupOperation(name); !ok {
 			return fmt.Errorf("route %s is not an operation of the ECR model", name)
 		}
+		if _, ok := ecr.LookupOperation(rt.action); rt.action != "" && !ok {
+			return fmt.Errorf("route %s is allowed by %s, which is not an operation of the ECR model", name, rt.action)
+		}
 		if rt.locate == nil || rt.handle == nil {
 			return fmt.Errorf("route %s does not say what it acts on or what it does", name)
 		}
@@ -122,8 +125,12 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	action := op.Name
+	if rt.action != "" {
+		action = rt.action
+	}
 	c.request = access.Request{
-		Principal: c.principal, Action: "ecr:" + op.Name, Resource: resource, ResourceAccount: c.scope.Account,
+		Principal: c.principal, Action: "ecr:" + action, Resource: resource, ResourceAccount: c.scope.Account,
 		Call: access.CallOf(r, c.region), Tags: tagsOf(in), TagKeys: tagKeysOf(in),
 	}
 	if err := d.Authorize.Authorize(r.Context(), c.request); err != nil {

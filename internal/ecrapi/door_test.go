@@ -36,6 +36,7 @@ var offered = map[string]string{
 	"BatchDeleteImage":              `{"repositoryName":"none","imageIds":[{"imageTag":"x"}]}`,
 	"ListImages":                    `{"repositoryName":"none"}`,
 	"DescribeImages":                `{"repositoryName":"none"}`,
+	"ListImageReferrers":            `{"repositoryName":"none","subjectId":{"imageDigest":"sha256:00"}}`,
 	"InitiateLayerUpload":           `{"repositoryName":"none"}`,
 	"UploadLayerPart":               `{"repositoryName":"none","uploadId":"00000000-0000-0000-0000-000000000000","partFirstByte":0,"partLastByte":0,"layerPartBlob":"eA=="}`,
 	"CompleteLayerUpload":           `{"repositoryName":"none","uploadId":"00000000-0000-0000-0000-000000000000","layerDigests":["sha256:00"]}`,
@@ -182,7 +183,7 @@ func TestOtherAccountsAreDenied(t *testing.T) {
 			body = strings.Replace(body, "{", `{"registryId":"`+other+`",`, 1)
 		}
 		c.call(operation, body).refused(400, "AccessDeniedException", fmt.Sprintf(
-			"User: arn:aws:iam::000000000000:root is not authorized to perform: ecr:%s on resource: arn:aws:ecr:us-east-1:%s:repository/", operation, other))
+			"User: arn:aws:iam::000000000000:root is not authorized to perform: ecr:%s on resource: arn:aws:ecr:us-east-1:%s:repository/", actionOf(operation), other))
 	}
 	for _, operation := range []string{"CreatePullThroughCacheRule", "DescribePullThroughCacheRules", "DeletePullThroughCacheRule"} {
 		body := `{"registryId":"` + other + `","ecrRepositoryPrefix":"hub","upstreamRegistryUrl":"quay.io"}`
@@ -194,6 +195,15 @@ func TestOtherAccountsAreDenied(t *testing.T) {
 	c.call("CreateRepository", `{"registryId":"`+other+`","repositoryName":"app"}`).refused(400, "AccessDeniedException", "")
 	c.call("DescribeRepositories", `{"registryId":"000000000000"}`).ok() // one's own, by its number
 	c.call("DescribeRepositories", `{"registryId":"1"}`).refused(400, "InvalidParameterException", "registryId")
+}
+
+// actionOf is the action that allows an operation (Service Authorization
+// Reference, "Actions defined by Amazon Elastic Container Registry").
+func actionOf(operation string) string {
+	if operation == "ListImageReferrers" {
+		return "BatchGetImage"
+	}
+	return operation
 }
 
 func TestRegionOfTheSignatureIsTheRegistry(t *testing.T) {

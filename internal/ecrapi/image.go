@@ -6,6 +6,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"berth/internal/ecr"
+	"berth/internal/manifest"
 	"berth/internal/registry"
 )
 
@@ -91,6 +92,44 @@ func listImages(d *Door, ctx context.Context, c call, in *ecr.ListImagesInput) (
 	out.NextToken = next
 	for _, ref := range refs {
 		out.ImageIDs = append(out.ImageIDs, *wireID(ref))
+	}
+	return out, nil
+}
+
+// maxReferrers is the length of a page of referrers, in numbers: what a request
+// may ask for at most, and what it gets without asking (API_ListImageReferrers).
+const maxReferrers = 50
+
+// listImageReferrers lists what refers to an image: signatures, attestations,
+// SBOMs (API_ListImageReferrers).
+func listImageReferrers(d *Door, ctx context.Context, c call, in *ecr.ListImageReferrersInput) (any, error) {
+	out := &ecr.ListImageReferrersOutput{Referrers: []ecr.ImageReferrer{}}
+	var types []string
+	if f := in.Filter; f != nil {
+		types = f.ArtifactTypes
+		if noneActive(string(f.ArtifactStatus)) {
+			_, err := d.Registry.Repository(ctx, c.scope, in.RepositoryName)
+			return out, err
+		}
+	}
+	limit := maxReferrers
+	if in.MaxResults != nil {
+		limit = int(*in.MaxResults)
+	}
+	list, next, err := d.Registry.ListReferrers(ctx, c.scope, in.RepositoryName, in.SubjectID.ImageDigest, types, in.NextToken, limit)
+	if err != nil {
+		return nil, err
+	}
+	out.NextToken = next
+	for _, m := range list {
+		parsed, err := manifest.Parse(m.MediaType, m.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		out.Referrers = append(out.Referrers, ecr.ImageReferrer{
+			Digest: m.Digest, MediaType: m.MediaType, ArtifactType: m.ArtifactType, Size: &m.ManifestSize,
+			Annotations: parsed.Annotations, ArtifactStatus: "ACTIVE",
+		})
 	}
 	return out, nil
 }

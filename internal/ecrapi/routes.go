@@ -15,6 +15,13 @@ import (
 type route struct {
 	locate func(c *call, in any) (resource string, err error)
 	handle func(d *Door, ctx context.Context, c call, in any) (any, error)
+	action string // the operation that policies name, where it is another one
+}
+
+// allowedBy makes a route one that policies allow under another operation's name.
+func (rt route) allowedBy(operation string) route {
+	rt.action = operation
+	return rt
 }
 
 // on makes a route from a handler with its operation's own input type.
@@ -46,6 +53,7 @@ func routes() map[string]route {
 		"BatchDeleteImage":                        on(onRepository, batchDeleteImage),
 		"ListImages":                              on(onRepository, listImages),
 		"DescribeImages":                          on(onRepository, describeImages),
+		"ListImageReferrers":                      on(onRepository, listImageReferrers).allowedBy("BatchGetImage"),
 		"InitiateLayerUpload":                     on(onRepository, initiateLayerUpload),
 		"UploadLayerPart":                         on(onRepository, uploadLayerPart),
 		"CompleteLayerUpload":                     on(onRepository, completeLayerUpload),

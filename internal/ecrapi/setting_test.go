@@ -238,3 +238,60 @@ func TestSigningConfigurationOfTheAPI(t *testing.T) {
 	}
 	c.call("GetSigningConfiguration", `{}`).refused(400, "SigningConfigurationNotFoundException", none)
 }
+
+func TestReferrersOfTheAPI(t *testing.T) {
+	c := newClient(t)
+	c.create("app", "other")
+	subject := push(c, "app", "v1")
+	var digests []string
+	for i := range 5 {
+		body := fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","artifactType":"application/vnd.test.%d","manifests":[],`+
+			`"subject":{"mediaType":"application/vnd.oci.image.index.v1+json","digest":%q,"size":%d},"annotations":{"n":"%d"}}`, i%3, subject, len(indexBody("v1")), i)
+		c.call("PutImage", `{"repositoryName":"app","imageManifest":`+quote(body)+`}`).ok()
+		digests = append(digests, digest.FromString(body).String())
+	}
+	list := func(more string) (string, string) {
+		out := c.call("ListImageReferrers", `{"repositoryName":"app","subjectId":{"imageDigest":"`+subject+`"}`+more+`}`).ok()
+		var got []string
+		for _, r := range out["referrers"].([]any) {
+			got = append(got, r.(map[string]any)["digest"].(string))
+		}
+		next, _ := out["nextToken"].(string)
+		return strings.Join(got, " "), next
+	}
+	all := strings.Join(digests, " ")
+	for filter, want := range map[string]string{
+		``: all, `,"filter":{}`: all, `,"filter":{"artifactTypes":[]}`: all, `,"filter":{"artifactStatus":"ANY"}`: all,
+		`,"filter":{"artifactStatus":"ARCHIVED"}`:                                             "",
+		`,"filter":{"artifactTypes":["application/vnd.test.2"],"artifactStatus":"ACTIVE"}`:    digests[2],
+		`,"filter":{"artifactTypes":["application/vnd.test.2","application/vnd.test.1","x"]}`: digests[1] + " " + digests[2] + " " + digests[4],
+	} {
+		if got, next := list(filter); got != want || next != "" {
+			t.Errorf("%s: %s (next %s)\nwant %s", filter, got, next, want)
+		}
+	}
+	var pages []string
+	for next := "{}"; next != ""; {
+		more := `,"maxResults":2`
+		if next != "{}" {
+			more += `,"nextToken":` + quote(next)
+			c.call("ListImageReferrers", `{"repositoryName":"app","subjectId":{"imageDigest":"`+digests[0]+`"}`+more+`}`).refused(400, "InvalidParameterException", "Invalid next token provided")
+			c.call("ListImageReferrers", `{"repositoryName":"other","subjectId":{"imageDigest":"`+subject+`"}`+more+`}`).refused(400, "InvalidParameterException", "Invalid next token provided")
+		}
+		var page string
+		page, next = list(more)
+		pages = append(pages, page)
+	}
+	if len(pages) != 3 || strings.Join(pages, " ") != all {
+		t.Errorf("%q", pages)
+	}
+	out := c.call("ListImageReferrers", `{"repositoryName":"app","subjectId":{"imageDigest":"`+subject+`"},"maxResults":1}`).ok()
+	if r := out["referrers"].([]any)[0].(map[string]any); r["mediaType"] != "application/vnd.oci.image.index.v1+json" || r["artifactType"] != "application/vnd.test.0" ||
+		r["size"].(float64) < 100 || fmt.Sprint(r["annotations"]) != "map[n:0]" || r["artifactStatus"] != "ACTIVE" {
+		t.Error(r)
+	}
+	c.call("ListImageReferrers", `{"repositoryName":"app","subjectId":{"imageDigest":"`+subject+`"},"maxResults":51}`).refused(400, "InvalidParameterException", "maxResults")
+	if a := c.call("ListImageReferrers", `{"repositoryName":"other","subjectId":{"imageDigest":"`+subject+`"}}`); a.body != `{"referrers":[]}` {
+		t.Error(a.body)
+	}
+}

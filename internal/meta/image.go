@@ -126,13 +126,20 @@ func (tx *Tx) ImageTags(repositoryID int64, f TagFilter, afterImage int64, after
 		ORDER BY i.id, n.name LIMIT $4`, repositoryID, afterImage, afterTag, limit)
 }
 
-// Referrers lists up to limit images whose subject is the digest given, of one
-// artifact type unless that is empty, in push order, starting after the ID
-// given, with their bytes.
-func (tx *Tx) Referrers(repositoryID int64, subject, artifactType string, after int64, limit int) ([]StoredManifest, error) {
+// Referrers lists up to limit images whose subject is the digest given, of the
+// artifact types given unless there are none, in push order, starting after the
+// ID given, with their bytes.
+func (tx *Tx) Referrers(repositoryID int64, subject string, artifactTypes []string, after int64, limit int) ([]StoredManifest, error) {
+	args, types := []any{repositoryID, subject, after, limit}, ""
+	if len(artifactTypes) > 0 {
+		types = ` AND i.artifact_type IN (` + placeholders(len(args)+1, len(artifactTypes)) + `)`
+	}
+	for _, t := range artifactTypes {
+		args = append(args, t)
+	}
 	return list(tx, scanManifest, `SELECT `+imageColumns+`, i.manifest FROM images i
-		WHERE i.repository_id = $1 AND i.subject = $2 AND i.subject <> '' AND ($3 = '' OR i.artifact_type = $3) AND i.id > $4
-		ORDER BY i.id LIMIT $5`, repositoryID, subject, artifactType, after, limit)
+		WHERE i.repository_id = $1 AND i.subject = $2 AND i.subject <> '' AND i.id > $3`+types+`
+		ORDER BY i.id LIMIT $4`, args...)
 }
 
 // DeleteImage removes an image with its tags and references.

@@ -314,10 +314,41 @@ func (r *Registry) Tags(ctx context.Context, s meta.Scope, name, after string, l
 // artifact type unless that is empty, in push order after the image ID given;
 // more says that others follow. An unknown subject has none.
 func (r *Registry) Referrers(ctx context.Context, s meta.Scope, name, subject, artifactType string, after int64, limit int) (out []meta.StoredManifest, more bool, err error) {
-	var repo meta.Repository
-	err = r.view(ctx, s, name, func(tx *meta.Tx, rp meta.Repository) error {
-		repo = rp
-		out, err = tx.Referrers(repo.ID, subject, artifactType, after, limit+1)
+	var types []string
+	if artifactType != "" {
+		types = []string{artifactType}
+	}
+	_, out, more, err = r.referrers(ctx, s, name, subject, types, limit, func(meta.Repository) (int64, error) { return after, nil })
+	return out, more, err
+}
+
+// ListReferrers is Referrers for any of several artifact types, and goes on
+// after a cursor. next is empty on the last page.
+func (r *Registry) ListReferrers(ctx context.Context, s meta.Scope, name, subject string, artifactTypes []string, cursor string, limit int) (out []meta.StoredManifest, next string, err error) {
+	const listing = "referrers"
+	repo, out, more, err := r.referrers(ctx, s, name, subject, artifactTypes, limit, func(repo meta.Repository) (int64, error) {
+		c, err := r.openImageCursor(listing, repo.ID, cursor)
+		if err == nil && cursor != "" && c.Tag != subject {
+			err = invalid("NextToken", "Invalid next token provided")
+		}
+		return c.Image, err
+	})
+	if err == nil && more {
+		next, err = r.sealCursor(listing, imageCursor{repo.ID, out[len(out)-1].ID, subject})
+	}
+	return out, next, err
+}
+
+// referrers finds and opens one page, after the image that start gives.
+func (r *Registry) referrers(ctx context.Context, s meta.Scope, name, subject string, artifactTypes []string, limit int,
+	start func(meta.Repository) (int64, error)) (repo meta.Repository, out []meta.StoredManifest, more bool, err error) {
+	err = r.view(ctx, s, name, func(tx *meta.Tx, found meta.Repository) error {
+		repo = found
+		after, err := start(repo)
+		if err != nil {
+			return err
+		}
+		out, err = tx.Referrers(repo.ID, subject, artifactTypes, after, limit+1)
 		return err
 	})
 	if len(out) > limit {
@@ -328,5 +359,5 @@ func (r *Registry) Referrers(ctx context.Context, s meta.Scope, name, subject, a
 			err = r.openManifest(ctx, repo, &out[i])
 		}
 	}
-	return out, more, err
+	return repo, out, more, err
 }

@@ -151,7 +151,7 @@ func images(t *testing.T, db *meta.DB) {
 		if fmt.Sprint(tags) != "[v1 v2]" {
 			t.Errorf("tags %v", tags)
 		}
-		refs, err2 := tx.Referrers(r.ID, "sha256:00", "", 0, 10)
+		refs, err2 := tx.Referrers(r.ID, "sha256:00", nil, 0, 10)
 		if len(refs) != 1 {
 			t.Errorf("referrers %v", refs)
 		}

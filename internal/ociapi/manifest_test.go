@@ -2,6 +2,7 @@ package ociapi_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"berth/internal/manifest"
+	"berth/internal/registry"
 	"berth/internal/testkit"
 )
 
@@ -188,6 +190,36 @@ func TestCVE2023_2253_CatalogBound(t *testing.T) {
 		for _, n := range []string{"1000", "1", ""} {
 			r.do("GET", target+"?n="+n, nil).want(200)
 		}
+	}
+}
+
+// Whoever is excluded leaves no time of a last pull.
+func TestPullsHaveTheirPrincipal(t *testing.T) {
+	r := newRig(t)
+	r.create("app")
+	r.push("app", "v1", testkit.RandomImage(t, 1, 10))
+	ended, end := context.WithCancel(context.Background())
+	end()
+	pulled := func() bool {
+		r.do("GET", "/v2/app/manifests/v1", nil).want(200)
+		r.reg.Run(ended) // writes down what is pending
+		img, err := r.reg.Image(context.Background(), home, "app", registry.ImageRef{Tag: "v1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return !img.PulledAt.IsZero()
+	}
+	if _, err := r.reg.AddExclusion(context.Background(), home, r.root.ARN); err != nil {
+		t.Fatal(err)
+	}
+	if pulled() {
+		t.Error("the pull of an excluded principal was recorded")
+	}
+	if err := r.reg.RemoveExclusion(context.Background(), home, r.root.ARN); err != nil {
+		t.Fatal(err)
+	}
+	if !pulled() {
+		t.Error("a pull was not recorded")
 	}
 }
 

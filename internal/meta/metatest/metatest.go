@@ -25,6 +25,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.DB) {
 	t.Run("claims", func(t *testing.T) { claims(t, open(t)) })
 	t.Run("data keys", func(t *testing.T) { dataKeys(t, open(t)) })
 	t.Run("settings", func(t *testing.T) { settings(t, open(t)) })
+	t.Run("settings of registries", func(t *testing.T) { registrySettings(t, open(t)) })
 	t.Run("failed update leaves nothing", func(t *testing.T) { rollback(t, open(t)) })
 	t.Run("concurrent updates", func(t *testing.T) { concurrent(t, open(t)) })
 	t.Run("order", func(t *testing.T) { order(t, open(t)) })
@@ -155,11 +156,16 @@ func images(t *testing.T, db *meta.DB) {
 		if len(refs) != 1 {
 			t.Errorf("referrers %v", refs)
 		}
+		typed, err4 := tx.Referrers(r.ID, "sha256:00", []string{"other", m.ArtifactType}, 0, 10)
+		others, err5 := tx.Referrers(r.ID, "sha256:00", []string{"other"}, 0, 10)
+		if len(typed) != 1 || len(others) != 0 {
+			t.Errorf("referrers by type %v and %v", typed, others)
+		}
 		by, err3 := tx.ReferencedBy(r.ID, meta.RefBlob, "sha256:bb", 10)
 		if len(by) != 1 || by[0] != "sha256:aa" {
 			t.Errorf("referenced by %v", by)
 		}
-		return errors.Join(err, err2, err3)
+		return errors.Join(err, err2, err3, err4, err5)
 	})
 	update(t, db, func(tx *meta.Tx) error { return tx.DeleteImage(m.ID) })
 	view(t, db, func(tx *meta.Tx) error {
@@ -236,6 +242,35 @@ func uploads(t *testing.T, db *meta.DB) {
 		}
 		return errors.Join(err, err2)
 	})
+}
+
+// Each registry has its own settings, and each kind of them stands apart.
+func registrySettings(t *testing.T, db *meta.DB) {
+	here, west := meta.Scope{Account: "111111111111", Region: "us-east-1"}, meta.Scope{Account: "111111111111", Region: "us-west-2"}
+	want := func(s meta.Scope, kind meta.SettingKind, value string) {
+		t.Helper()
+		view(t, db, func(tx *meta.Tx) error {
+			got, err := tx.RegistrySetting(s, kind)
+			if string(got) != value || (got == nil) != (value == "") {
+				t.Errorf("%s of %v is %q, want %q", kind, s, got, value)
+			}
+			return err
+		})
+	}
+	want(here, "a", "")
+	for _, v := range []string{"1", "2"} {
+		update(t, db, func(tx *meta.Tx) error {
+			return errors.Join(tx.PutRegistrySetting(here, "a", []byte(v)), tx.PutRegistrySetting(here, "b", []byte("b"+v)))
+		})
+		want(here, "a", v)
+	}
+	want(here, "b", "b2")
+	want(west, "a", "")
+	update(t, db, func(tx *meta.Tx) error {
+		return errors.Join(tx.PutRegistrySetting(here, "a", nil), tx.PutRegistrySetting(west, "b", nil))
+	})
+	want(here, "a", "")
+	want(here, "b", "b2")
 }
 
 func settings(t *testing.T, db *meta.DB) {

@@ -103,6 +103,7 @@ type call struct {
 	principal access.Principal
 	scope     meta.Scope
 	arns      []string // of the action's keys
+	came      access.Call
 }
 
 // New makes the door. It fails when a route is not an operation.
@@ -163,7 +164,10 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err := in.err(); err != nil {
 		return nil, err
 	}
-	c := &call{ctx: r.Context(), kms: d.Service, principal: who.Principal, scope: meta.Scope{Account: who.Principal.Account, Region: who.Region}}
+	c := &call{
+		ctx: r.Context(), kms: d.Service, principal: who.Principal, came: access.CallOf(r, who.Region),
+		scope: meta.Scope{Account: who.Principal.Account, Region: who.Region},
+	}
 	if err := d.admit(c, rt, a); err != nil {
 		return nil, err
 	}
@@ -210,7 +214,7 @@ func (d *Door) admit(c *call, rt route, a action) error {
 	}
 	for _, t := range targets {
 		err := d.Authorize.Authorize(c.ctx, access.Request{
-			Principal: c.principal, Action: service + ":" + rt.operation, Resource: t.arn, ResourceAccount: t.account,
+			Principal: c.principal, Action: service + ":" + rt.operation, Resource: t.arn, ResourceAccount: t.account, Call: c.came,
 		})
 		if err != nil {
 			return err

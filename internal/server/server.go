@@ -129,10 +129,11 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 		DB: s.storage.DB, Blobs: s.storage.Blobs, Log: s.log, Now: time.Now, Lease: gc.Lease, Grace: gc.Grace,
 		Holder: s.lock.id,
 	})
-	authorize := trail.Authorizer(access.Rules{
+	rules := access.Rules{
 		Identity: users.Permissions(), Resource: s.registry.Permissions(),
 		ResourceTags: s.registry.ResourceTagsOf, PrincipalTags: users.PrincipalTags,
-	})
+	}
+	authorize := trail.Authorizer(rules)
 	verifier, guesses := sigv4.New(users, time.Now, sigv4.Options{}), newThrottle(time.Now)
 	ecrDoor, err := ecrapi.New(ecrapi.Options{
 		Registry: s.registry, Authenticate: signatures{verifier.ForService("ecr"), guesses}, Authorize: authorize, Tokens: tokens,
@@ -156,7 +157,7 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 		return nil, err
 	}
 	iamDoor := iamapi.New(iamapi.Options{
-		Verify: verify, Authorize: authorize, Explain: authorize, Store: users, Home: s.names.home.Account, Log: s.log,
+		Verify: verify, Authorize: authorize, Explain: rules, Store: users, Home: s.names.home.Account, Log: s.log,
 	})
 	return s.handler(doors{ecr: ecrDoor, kms: kmsDoor, oci: ociDoor, iam: iamDoor}), nil
 }

@@ -219,13 +219,18 @@ func (tx *Tx) HasRepositories(account string) (bool, error) {
 }
 
 // DeleteAccount removes an account with its users, roles, policies, identity
-// providers, sessions and access keys.
+// providers, sessions and access keys, its cache rules and the settings of its
+// registries: another one of the same number begins anew. KMS keys stay, since
+// others may have sealed with them.
 func (tx *Tx) DeleteAccount(id string) error {
 	tx.keys = true
-	for _, table := range []string{"access_keys", "iam_sessions", "iam_principals", "iam_policies", "iam_oidc_providers"} {
+	for _, table := range []string{"access_keys", "iam_sessions", "iam_principals", "iam_policies", "iam_oidc_providers", "cache_rules"} {
 		if err := tx.exec(`DELETE FROM `+table+` WHERE account = $1`, id); err != nil {
 			return err
 		}
+	}
+	if err := tx.exec(`DELETE FROM settings WHERE name LIKE $1`, "% "+id+" %"); err != nil { // registrySettingName
+		return err
 	}
 	return tx.one(`DELETE FROM accounts WHERE id = $1`, id)
 }

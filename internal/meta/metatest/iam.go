@@ -199,11 +199,21 @@ func identities(t *testing.T, db *meta.DB) {
 	update(t, db, func(tx *meta.Tx) error { return tx.DeleteIAMPrincipal(role.ID) })
 	gone("ASIA1", "ASIA2")
 	update(t, db, func(tx *meta.Tx) error {
-		return errors.Join(tx.PutAccessKey(meta.AccessKey{ID: "AK", Account: home.Account}), tx.DeleteAccount(home.Account))
+		return errors.Join(
+			tx.PutAccessKey(meta.AccessKey{ID: "AK", Account: home.Account}),
+			tx.PutRegistryPolicy(home, "policy"), tx.PutRegistryPolicy(meta.Scope{Account: "999999999999", Region: home.Region}, "other"),
+			tx.DeleteAccount(home.Account),
+		)
 	})
 	view(t, db, func(tx *meta.Tx) error {
 		if _, err := tx.AccessKey("AK"); !errors.Is(err, meta.ErrNotFound) {
 			t.Errorf("an access key outlives its account: %v", err)
+		}
+		if text, err := tx.RegistryPolicy(home); err != nil || text != "" {
+			t.Errorf("the policy of a registry outlives its account: %q, %v", text, err)
+		}
+		if text, err := tx.RegistryPolicy(meta.Scope{Account: "999999999999", Region: home.Region}); err != nil || text != "other" {
+			t.Errorf("the policy of another account's registry is %q, %v", text, err)
 		}
 		if _, err := tx.OIDCProvider("arn:o"); !errors.Is(err, meta.ErrNotFound) {
 			t.Errorf("an identity provider outlives its account: %v", err)

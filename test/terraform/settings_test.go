@@ -8,7 +8,7 @@ import (
 // destroys it, and reads back what data sources offer.
 func testRegistrySettings(t *testing.T, l *lab) {
 	b := l.newBench(t)
-	main := func(action, filter, region, mounting string) string {
+	main := func(action, filter, region string) string {
 		return `
 module "ecr" {
   source = "./modules/ecr"
@@ -65,9 +65,9 @@ resource "aws_ecr_replication_configuration" "this" {
   }
 }
 
-resource "aws_ecr_account_setting" "mounting" {
-  name  = "BLOB_MOUNTING"
-  value = "` + mounting + `"
+resource "aws_ecr_account_setting" "scan" {
+  name  = "BASIC_SCAN_TYPE_VERSION"
+  value = "AWS_NATIVE"
 }
 
 output "user" {
@@ -83,12 +83,12 @@ output "names" {
 }
 `
 	}
-	b.write("main.tf", main("CreateRepository", "*", "eu-west-1", "ENABLED"))
+	b.write("main.tf", main("CreateRepository", "*", "eu-west-1"))
 	b.tf(0, "init")
-	same(t, "counts of terraform apply", b.apply().counts, counts{Add: 5})
+	same(t, "counts of terraform apply", b.apply().counts, counts{Add: 6})
 	b.converged()
-	b.write("main.tf", main("ReplicateImage", "prod*", "eu-central-1", "DISABLED"))
-	same(t, "counts of terraform apply", b.apply().counts, counts{Change: 4})
+	b.write("main.tf", main("ReplicateImage", "prod*", "eu-central-1"))
+	same(t, "counts of terraform apply", b.apply().counts, counts{Change: 3})
 	b.converged()
 	b.tf(0, "destroy", "-auto-approve")
 	if rest := read(t, b.server); !rest.empty() {

@@ -22,7 +22,6 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
-	"sync"
 	"time"
 
 	"berth/internal/access"
@@ -52,11 +51,8 @@ type Store struct {
 	tokens Tokens
 	now    func() time.Time
 
-	mu      sync.Mutex
-	version uint64 // of the keys known
-	known   map[string]meta.AccessKey
-
-	permissions permissions
+	keys        meta.Kept[meta.AccessKey] // by ID
+	permissions meta.Kept[*compiled]      // by ARN and access key
 }
 
 // New makes a store.
@@ -79,33 +75,9 @@ func (s *Store) Secret(ctx context.Context, accessKeyID, sessionToken string) (s
 	return sigv4.Secret{SecretAccessKey: k.Secret, Principal: principal(k), Active: k.Active}, nil
 }
 
-// maxKnown bounds the keys that are kept.
-const maxKnown = 10_000
-
-// key finds an access key. It asks the database unless nobody can have changed
-// a key since it last did.
-func (s *Store) key(ctx context.Context, id string) (k meta.AccessKey, err error) {
-	version, sole := s.db.KeysVersion() // before the read: a change after it shows next time
-	if !sole {
-		return s.readKey(ctx, id)
-	}
-	s.mu.Lock()
-	k, ok := s.known[id]
-	ok = ok && s.version == version
-	s.mu.Unlock()
-	if ok {
-		return k, nil
-	}
-	if k, err = s.readKey(ctx, id); err != nil {
-		return k, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.version != version || len(s.known) >= maxKnown || s.known == nil {
-		s.version, s.known = version, map[string]meta.AccessKey{}
-	}
-	s.known[id] = k
-	return k, nil
+// key finds an access key.
+func (s *Store) key(ctx context.Context, id string) (meta.AccessKey, error) {
+	return s.keys.Get(s.db, id, func() (meta.AccessKey, error) { return s.readKey(ctx, id) })
 }
 
 func (s *Store) readKey(ctx context.Context, id string) (k meta.AccessKey, err error) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"berth/internal/access"
 	"berth/internal/access/policy"
@@ -163,39 +162,12 @@ func together(policies []ready, q policy.Query, tell func(*ready, policy.Decisio
 	return out
 }
 
-// permissions keeps policies ready, as long as nobody can have changed them.
-type permissions struct {
-	mu      sync.Mutex
-	version uint64
-	known   map[string]*compiled // by ARN and access key
-}
-
-func (c *permissions) get(version uint64, key string) *compiled {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.version != version {
-		return nil
-	}
-	return c.known[key]
-}
-
-func (c *permissions) put(version uint64, key string, p *compiled) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.known == nil || c.version != version || len(c.known) >= maxKnown {
-		c.version, c.known = version, map[string]*compiled{}
-	}
-	c.known[key] = p
-}
-
+// compiled finds the policies of a principal, ready to be asked.
 func (s *Store) compiled(ctx context.Context, p access.Principal) (*compiled, error) {
-	version, sole := s.db.KeysVersion() // before the read: a change after it shows next time
-	key := p.ARN + " " + p.AccessKeyID
-	if sole {
-		if c := s.permissions.get(version, key); c != nil {
-			return c, nil
-		}
-	}
+	return s.permissions.Get(s.db, p.ARN+" "+p.AccessKeyID, func() (*compiled, error) { return s.compile(ctx, p) })
+}
+
+func (s *Store) compile(ctx context.Context, p access.Principal) (*compiled, error) {
 	texts, err := s.Policies(ctx, p)
 	if err != nil {
 		return nil, err
@@ -215,9 +187,6 @@ func (s *Store) compiled(ctx context.Context, p access.Principal) (*compiled, er
 	if err != nil {
 		// They were accepted once, so this is damage: nobody is let in on a guess.
 		return nil, fmt.Errorf("read the policies of %s: %w", p.ARN, err)
-	}
-	if sole {
-		s.permissions.put(version, key, c)
 	}
 	return c, nil
 }

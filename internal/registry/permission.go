@@ -4,25 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 
 	"berth/internal/access"
 	"berth/internal/access/policy"
 	"berth/internal/meta"
 )
-
-// maxPolicies bounds the policies that are kept ready.
-const maxPolicies = 10_000
-
-// policies are the policies of repositories and registries, ready to be asked. One
-// that was changed or removed counts from the next request on: what is kept is
-// given up as soon as any repository or policy changes, and not kept at all where
-// other servers may change them too.
-type policies struct {
-	mu      sync.Mutex
-	version uint64
-	known   map[string]*policy.Compiled // nil is none
-}
 
 // Permissions is what the policies of a repository and its registry say: the
 // resource side of [access.Rules]. Each may allow, and each may deny.
@@ -50,31 +36,61 @@ func (r *Registry) permission(ctx context.Context, req access.Request, tell func
 	if !strings.HasPrefix(req.Action, "ecr:") || req.Action == "ecr:GetAuthorizationToken" {
 		return out, nil // what is not about a registry, only the caller's own policies allow
 	}
-	ask := func(what, key string, read func() (*policy.Document, error)) error {
-		p, err := r.policy(key, read)
-		if err != nil || p == nil {
-			return err
-		}
+	policies, err := r.policiesOn(ctx, req)
+	if err != nil {
+		return access.Silent, err
+	}
+	for _, p := range policies {
 		d := p.Evaluate(query(req))
 		v := verdict(d, req)
 		if tell != nil {
-			tell(finding(what+strings.Replace(key, " ", " in ", 1), v, d))
+			tell(finding(p.title, v, d))
 		}
 		if v == access.Deny || out == access.Silent {
 			out = v
 		}
-		return nil
 	}
+	return out, nil
+}
+
+// ready is a policy ready to be asked.
+type ready struct {
+	title string // what a person calls it
+	*policy.Compiled
+}
+
+// policiesOn finds the policies that decide about a resource: its repository's,
+// and its registry's.
+func (r *Registry) policiesOn(ctx context.Context, req access.Request) ([]ready, error) {
 	s := meta.Scope{Account: req.ResourceAccount, Region: req.Call.Region}
-	if of, name, err := ParseARN(req.Resource); err == nil {
-		s = of
-		err := ask("repository policy of ", req.Resource, func() (*policy.Document, error) { return r.readPolicy(ctx, s, name) })
-		if err != nil {
-			return access.Silent, err
-		}
+	if !strings.HasPrefix(req.Resource, "arn:") {
+		return r.registryPolicy(ctx, s)
 	}
-	err := ask("registry policy of ", s.Account+" "+s.Region, func() (*policy.Document, error) { return r.readRegistryPolicy(ctx, s) })
-	return out, err
+	return r.policies.Get(r.db, req.Resource, func() ([]ready, error) {
+		of, name, err := ParseARN(req.Resource)
+		if err != nil {
+			return r.registryPolicy(ctx, s) // all repositories of the registry
+		}
+		d, err := r.readPolicy(ctx, of, name)
+		if err != nil {
+			return nil, err
+		}
+		above, err := r.registryPolicy(ctx, of)
+		if err != nil || d == nil {
+			return above, err
+		}
+		return append([]ready{{"repository policy of " + req.Resource, policy.Compile(d)}}, above...), nil
+	})
+}
+
+func (r *Registry) registryPolicy(ctx context.Context, s meta.Scope) ([]ready, error) {
+	return r.policies.Get(r.db, s.Account+" "+s.Region, func() ([]ready, error) {
+		d, err := r.readRegistryPolicy(ctx, s)
+		if err != nil || d == nil {
+			return nil, err
+		}
+		return []ready{{"registry policy of " + s.Account + " in " + s.Region, policy.Compile(d)}}, nil
+	})
 }
 
 // verdict is what the decision of one policy means.
@@ -105,44 +121,6 @@ func query(req access.Request) policy.Query {
 		Caller: policy.Caller{Account: p.Account, ARN: p.ARN, Role: p.Role},
 		Action: req.Action, Resource: req.Resource, Keys: req.Keys,
 	}
-}
-
-// policy finds a policy ready to be asked; nil is none.
-func (r *Registry) policy(key string, read func() (*policy.Document, error)) (*policy.Compiled, error) {
-	version, sole := r.db.KeysVersion() // before the read: a change after it shows next time
-	if sole {
-		if p, ok := r.policies.get(version, key); ok {
-			return p, nil
-		}
-	}
-	d, err := read()
-	if err != nil {
-		return nil, err
-	}
-	var p *policy.Compiled
-	if d != nil {
-		p = policy.Compile(d)
-	}
-	if sole {
-		r.policies.put(version, key, p)
-	}
-	return p, nil
-}
-
-func (c *policies) get(version uint64, key string) (*policy.Compiled, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p, ok := c.known[key]
-	return p, ok && c.version == version
-}
-
-func (c *policies) put(version uint64, key string, p *policy.Compiled) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.known == nil || c.version != version || len(c.known) >= maxPolicies {
-		c.version, c.known = version, map[string]*policy.Compiled{}
-	}
-	c.known[key] = p
 }
 
 func (r *Registry) readPolicy(ctx context.Context, s meta.Scope, name string) (*policy.Document, error) {

@@ -23,7 +23,7 @@ func newBackupCommand(env *environment) *cobra.Command {
 when its name ends in .tar. Pushes and pulls go on; garbage collection deletes no bytes meanwhile. On the file system
 of the data directory, layers are hard links and take no space.
 
-Layers and manifests stay sealed as they are. The master key that opens them is not in the backup unless
+Layers and manifests stay sealed as they are; layers from S3 are sealed like those on disk. The master key that opens them is not in the backup unless
 --with-master-key is given: keep the file master.key of the data directory somewhere else, since without it nobody
 can read the backup, and with it everybody.`,
 		Args: cobra.ExactArgs(1),
@@ -33,11 +33,11 @@ can read the backup, and with it everybody.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, s.Close()) }()
-			if s.Keyring == nil {
+			if s.Keyring == nil && withKey {
 				return server.ErrNoKeyring
 			}
 			show, end := progress(env)
-			opt := audit.BackupOptions{MasterKeys: s.Keyring.IDs(), Progress: show}
+			opt := audit.BackupOptions{MasterKeys: s.MasterKeyIDs(), Progress: show}
 			if withKey {
 				opt.MasterKey = func() ([]byte, error) { return os.ReadFile(s.Keyring.Path()) }
 			}
@@ -54,7 +54,9 @@ can read the backup, and with it everybody.`,
 				rows += t.Rows
 			}
 			key := "The master key is in it: who can read the backup can read every image."
-			if !withKey {
+			if s.Keyring == nil {
+				key = fmt.Sprintf("The master key is not in it: nothing can be restored without %s.", flags.cfg.MasterKey)
+			} else if !withKey {
 				key = fmt.Sprintf("The master key is not in it: keep a copy of %s in another place, nothing can be restored without it.", s.Keyring.Path())
 			}
 			_, err = fmt.Fprintf(env.stdout, "backed up %d rows and %d blobs (%d bytes) to %s\n%s\n", rows, m.Blobs, m.Bytes, args[0], key)
@@ -75,10 +77,10 @@ func newRestoreCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore SRC",
 		Short: "Put a backup into a new data directory and database",
-		Long: `Compares everything in the backup SRC with its checksums, puts it into a data directory and database that are
-empty, and checks the result as berth fsck does. The database may be another kind than the one that was backed up. The
-master key must be in the backup, in the new data directory, or named with --master-key. Uploads that were going on
-start over.`,
+		Long: `Compares everything in the backup SRC with its checksums, puts it into a data directory, database and blob store
+that are empty, and checks the result as berth fsck does. Database and blob store may be other kinds than those that
+were backed up: so a registry moves from one server to several. The master key must be in the backup, in the new data
+directory, or named with --master-key. Uploads that were going on start over.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			settleStorage(&flags.cfg, env)

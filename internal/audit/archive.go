@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -26,7 +27,7 @@ import (
 //	manifest.json      what there is, with checksums, and its own
 //	rows/<table>.jsonl one JSON array a row, in the order of meta.Tables
 //	blobs.jsonl        one archived copy a line
-//	blobs/<domain>/<2 of the id>/<id>  the copies, sealed as the store had them
+//	blobs/<domain>/<2 of the id>/<id>  the copies, sealed as on disk ([file])
 //	master.key         only when that was asked for
 const archiveFormat = 1
 
@@ -61,8 +62,11 @@ type ArchivedTable struct {
 
 // archivedBlob is one line of blobs.jsonl.
 type archivedBlob struct {
-	Domain   string `json:"domain"`
-	ID       string `json:"id"`
+	Domain string `json:"domain"`
+	ID     string `json:"id"`
+	// Location is what the row calls the copy, when that is not the ID: it was
+	// sealed for the archive.
+	Location string `json:"location,omitempty"`
 	DataKey  int64  `json:"dataKey"`
 	Size     int64  `json:"size"`
 	Stored   int64  `json:"stored"` // bytes in the archive
@@ -76,6 +80,9 @@ func (b archivedBlob) copy() blob.Copy {
 func (b archivedBlob) path() string {
 	return "blobs/" + b.Domain + "/" + (b.ID + "__")[:2] + "/" + b.ID
 }
+
+// location is what the row calls the copy.
+func (b archivedBlob) location() string { return cmp.Or(b.Location, b.ID) }
 
 func rowsName(table string) string { return "rows/" + table + ".jsonl" }
 
@@ -193,13 +200,32 @@ type tarSink struct {
 	w    *tar.Writer
 }
 
-type tarFile struct{ io.Writer }
+// tarFile is an entry, whose size was said before.
+type tarFile struct {
+	w    *tar.Writer
+	left int64
+}
 
-func (tarFile) Close() error { return nil }
+func (f *tarFile) Write(p []byte) (int, error) {
+	n, err := f.w.Write(p)
+	f.left -= int64(n)
+	return n, err
+}
+
+// Close fills up an entry that was given up, so that others can follow it.
+func (f *tarFile) Close() error {
+	zeros := make([]byte, 64<<10)
+	for f.left > 0 {
+		if _, err := f.Write(zeros[:min(f.left, int64(len(zeros)))]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (t *tarSink) create(name string, size int64) (io.WriteCloser, error) {
 	err := t.w.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: size, Typeflag: tar.TypeReg, Format: tar.FormatPAX})
-	return tarFile{t.w}, err
+	return &tarFile{t.w, size}, err
 }
 
 func (t *tarSink) link(string, string) bool { return false }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"berth/internal/blob"
+	"berth/internal/blob/file"
 	"berth/internal/collect"
 	"berth/internal/meta"
 )
@@ -29,7 +30,7 @@ type backup struct {
 	*Auditor
 	BackupOptions
 	sink   sink
-	porter blob.Porter
+	porter blob.Porter // nil: the store does not seal, so the archive must
 	spool  string
 	m      Manifest
 }
@@ -42,10 +43,7 @@ func (a *Auditor) Backup(ctx context.Context, dest string, o BackupOptions) (Man
 	if o.Progress == nil {
 		o.Progress = func(string, int) {}
 	}
-	porter, ok := a.Blobs.(blob.Porter)
-	if !ok {
-		return Manifest{}, errors.New("this blob store cannot be backed up by berth: use what its maker offers, after the database")
-	}
+	porter, _ := a.Blobs.(blob.Porter)
 	b := &backup{Auditor: a, BackupOptions: o, porter: porter}
 	err := a.underClaim(ctx, collect.BackupClaim, func(ctx context.Context) error {
 		return a.underClaim(ctx, keysClaim, func(ctx context.Context) error { return b.run(ctx, dest) })
@@ -168,7 +166,7 @@ func (b *backup) copies(ctx context.Context) error {
 			return err
 		}
 		a := archivedBlob{Domain: row["domain"].(string), ID: row["location"].(string), DataKey: row["data_key"].(int64), Size: row["size"].(int64)}
-		err = b.copy(ctx, &a)
+		err = b.copy(ctx, &a, row["digest"].(string))
 		if isWrong(err) {
 			b.m.Missing++
 			b.Log.Warn("a blob is damaged and not in the backup: push it again", "digest", row["digest"], "err", err)
@@ -203,9 +201,17 @@ func tableNamed(name string) meta.Table {
 	return meta.Table{Name: name}
 }
 
-// copy puts one copy into the archive: a hard link where that is possible,
-// since copies never change.
-func (b *backup) copy(ctx context.Context, a *archivedBlob) (err error) {
+// copy puts one copy into the archive.
+func (b *backup) copy(ctx context.Context, a *archivedBlob, digest string) error {
+	if b.porter == nil {
+		return b.seal(ctx, a, digest)
+	}
+	return b.port(ctx, a)
+}
+
+// port takes a copy as it is: by a hard link where that is possible, since
+// copies never change.
+func (b *backup) port(ctx context.Context, a *archivedBlob) (err error) {
 	from, err := b.porter.Sealed(ctx, a.copy())
 	if err != nil {
 		return err
@@ -230,115 +236,36 @@ func (b *backup) copy(ctx context.Context, a *archivedBlob) (err error) {
 	return err
 }
 
-// Setting reads one value of the installation that was backed up; nil: it has none.
-func (a *Archive) Setting(name string) (value []byte, err error) {
-	table := tableNamed("settings")
-	err = a.lines(rowsName(table.Name), func(line []byte) error {
-		row, err := table.Row(line)
-		if err == nil && row["name"] == name {
-			value = row["value"].([]byte)
-		}
-		return err
-	})
-	return value, err
-}
-
-// MasterKey is the master key file of the archive; nil: it is not in it.
-func (a *Archive) MasterKey() ([]byte, error) {
-	if a.Manifest.KeySum == "" {
-		return nil, nil
-	}
-	return os.ReadFile(filepath.Join(a.root, masterKeyName))
-}
-
-// ErrNotEmpty says that something is there where a backup should be restored.
-var ErrNotEmpty = errors.New("the target is not empty: restore into a new data directory and database")
-
-// Restore puts a backup into empty stores: first all bytes, then all rows in
-// one transaction. Blobs that were missing when it was made are marked.
-func (a *Archive) Restore(ctx context.Context, db *meta.DB, store blob.Store, progress func(string, int)) error {
-	porter, ok := store.(blob.Porter)
-	if !ok {
-		return errors.New("this blob store cannot take a backup of berth")
-	}
-	tables := meta.Tables(a.Manifest.Schema)
-	if tables == nil {
-		return fmt.Errorf("the rows have schema version %d and this program knows %d: use the program that made the backup", a.Manifest.Schema, meta.SchemaVersion)
-	}
-	if err := checkEmpty(ctx, db, store, tables); err != nil {
-		return err
-	}
-	there, done := map[string]bool{}, 0
-	err := a.blobs(func(b archivedBlob) error {
-		f, err := a.open(b.path())
-		if err != nil {
-			return err
-		}
-		err = errors.Join(porter.Import(ctx, b.copy(), cancellable{ctx, f}), f.Close())
-		there[b.ID] = true
-		done++
-		progress("blobs", done)
-		return err
-	})
+// seal takes a copy from a store that gives its bytes as they were pushed, and
+// seals them under the data key of their domain. Bytes that have another digest
+// are damage.
+func (b *backup) seal(ctx context.Context, a *archivedBlob, digest string) (err error) {
+	from, err := b.Blobs.Open(ctx, a.copy())
 	if err != nil {
-		return fmt.Errorf("restore the bytes: %w", err)
+		return err
 	}
-	return db.Update(ctx, func(tx *meta.Tx) error { return a.load(tx, tables, there) })
-}
-
-func (a *Archive) load(tx *meta.Tx, tables []meta.Table, there map[string]bool) error {
-	for _, t := range tables {
-		var missing []meta.Blob
-		err := a.lines(rowsName(t.Name), func(line []byte) error {
-			if t.Name == "blobs" {
-				row, err := t.Row(line)
-				if err != nil {
-					return err
-				}
-				if location := row["location"].(string); !there[location] {
-					missing = append(missing, meta.Blob{ID: row["id"].(int64), Location: location})
-				}
-			}
-			return tx.Load(t, line)
-		})
-		if err != nil {
-			return err
-		}
-		for _, b := range missing {
-			if err := tx.MarkVerified(b, a.Manifest.CreatedAt, true); err != nil {
-				return err
-			}
-		}
-		if err := tx.Loaded(t); err != nil {
-			return err
-		}
+	defer func() { err = errors.Join(err, from.Close()) }()
+	a.Location, a.ID, a.Stored = a.ID, file.NewID(), file.SealedSize(a.Size)
+	if a.DataKey, err = b.Ring.Sealing(ctx, a.Domain); err != nil {
+		return err
 	}
+	w, err := b.sink.create(a.path(), a.Stored)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	sum, h := sha256.New(), sha256.New()
+	to, err := file.Seal(ctx, b.Ring, a.copy(), io.MultiWriter(h, w))
+	if err != nil {
+		return err
+	}
+	n, err := io.CopyBuffer(onlyWriter{io.MultiWriter(sum, to)}, cancellable{ctx, from}, make([]byte, 1<<20))
+	if err = errors.Join(err, to.Close()); err != nil {
+		return err
+	}
+	if n != a.Size || "sha256:"+hexOf(sum) != digest {
+		return fmt.Errorf("%w: the bytes have another digest", blob.ErrDamaged)
+	}
+	a.Checksum = hexOf(h)
 	return nil
-}
-
-var errSome = errors.New("there is something")
-
-func checkEmpty(ctx context.Context, db *meta.DB, store blob.Store, tables []meta.Table) error {
-	err := db.View(ctx, func(tx *meta.Tx) error {
-		for _, t := range tables {
-			if empty, err := tx.IsEmpty(t); err != nil {
-				return err
-			} else if !empty {
-				return fmt.Errorf("%w (the table %s has rows)", ErrNotEmpty, t.Name)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	lister, ok := store.(blob.Lister)
-	if !ok {
-		return nil
-	}
-	err = lister.List(ctx, func(blob.Object) error { return errSome })
-	if errors.Is(err, errSome) {
-		return fmt.Errorf("%w (the blob store has bytes)", ErrNotEmpty)
-	}
-	return err
 }

@@ -207,6 +207,11 @@ func (tx *Tx) Load(t Table, text []byte) error {
 	if err != nil {
 		return err
 	}
+	return tx.LoadRow(t, row)
+}
+
+// LoadRow inserts a row that [Table.Row] gave.
+func (tx *Tx) LoadRow(t Table, row map[string]any) error {
 	args := make([]any, 0, len(t.Columns))
 	for _, name := range t.names() {
 		args = append(args, row[name])
@@ -215,7 +220,7 @@ func (tx *Tx) Load(t Table, text []byte) error {
 	if l, ok := tx.backend.(Loader); ok && t.Identity {
 		overriding = l.Overriding()
 	}
-	err = tx.exec(`INSERT INTO `+t.Name+` (`+strings.Join(t.names(), ", ")+`)`+overriding+
+	err := tx.exec(`INSERT INTO `+t.Name+` (`+strings.Join(t.names(), ", ")+`)`+overriding+
 		` VALUES (`+placeholders(1, len(t.Columns))+`)`, args...)
 	if err != nil {
 		return fmt.Errorf("load a row of the table %s: %w", t.Name, err)

@@ -31,9 +31,11 @@ func backUp(t *testing.T, cfg server.Config, dest string) audit.Manifest {
 		t.Fatal(err)
 	}
 	defer func() { _ = st.Close() }()
-	m, err := st.Auditor(slog.New(slog.DiscardHandler)).Backup(t.Context(), dest, audit.BackupOptions{
-		MasterKeys: st.Keyring.IDs(), MasterKey: func() ([]byte, error) { return os.ReadFile(st.Keyring.Path()) },
-	})
+	opt := audit.BackupOptions{MasterKeys: st.MasterKeyIDs()}
+	if st.Keyring != nil {
+		opt.MasterKey = func() ([]byte, error) { return os.ReadFile(st.Keyring.Path()) }
+	}
+	m, err := st.Auditor(slog.New(slog.DiscardHandler)).Backup(t.Context(), dest, opt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func (s *Storage) openMaster(ctx context.Context, cfg Config, place kms.Provider
 	if place == nil {
 		return errors.New("a KMS key as the master key needs a KMS outside the database: give --kms aws or --kms vault:URL too")
 	}
-	s.master = place.Key(cfg.MasterKey)
+	s.master, s.masterARN = place.Key(cfg.MasterKey), cfg.MasterKey
 	proof, err := s.ensureProof(ctx)
 	if err != nil {
 		return err
@@ -174,6 +174,14 @@ func (s *Storage) openKMS(cfg Config, place kms.Provider) {
 	if place == nil {
 		s.keys = s.KMS
 	}
+}
+
+// MasterKeyIDs name the master keys that may be needed to open what is stored.
+func (s *Storage) MasterKeyIDs() []string {
+	if s.Keyring == nil {
+		return []string{s.masterARN}
+	}
+	return s.Keyring.IDs()
 }
 
 // MasterKeys are the master keys and all that they wrap.

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"berth/internal/audit"
-	"berth/internal/kms/keyring"
 )
 
 // Restore puts a backup into the stores that the configuration names, which
@@ -36,7 +35,7 @@ func Restore(ctx context.Context, cfg Config, src string, log *slog.Logger, prog
 	if _, err := os.Lstat(filepath.Join(cfg.Data, "meta.db")); err == nil {
 		return r, fmt.Errorf("%w (%s has a database)", audit.ErrNotEmpty, cfg.Data)
 	}
-	if err := restoreMasterKey(ctx, cfg, archive); err != nil {
+	if err := restoreMasterKey(cfg, archive); err != nil {
 		return r, err
 	}
 	if err := restoreStores(ctx, cfg, archive, progress); err != nil {
@@ -50,11 +49,11 @@ func Restore(ctx context.Context, cfg Config, src string, log *slog.Logger, prog
 	return s.Auditor(log).Check(ctx, audit.Options{Progress: progress})
 }
 
-// restoreMasterKey puts the backup's master key in its place, and makes sure
-// before anything else is written that the key there opens what is restored.
-func restoreMasterKey(ctx context.Context, cfg Config, archive *audit.Archive) error {
+// restoreMasterKey puts the backup's master key in its place, when the
+// configuration does not say that there is one.
+func restoreMasterKey(cfg Config, archive *audit.Archive) error {
 	if strings.HasPrefix(cfg.MasterKey, "arn:") {
-		return ErrNoKeyring // whether that key opens the backup cannot be known before it is restored
+		return nil
 	}
 	path := masterKeyPath(cfg)
 	key, err := archive.MasterKey()
@@ -73,26 +72,53 @@ func restoreMasterKey(ctx context.Context, cfg Config, archive *audit.Archive) e
 			return fmt.Errorf("write the master key: %w", err)
 		}
 	}
-	proof, err := archive.Setting(MasterProof)
-	if err != nil || proof == nil {
-		return errors.Join(err, errors.New("the backup has no proof of its master key: it was not made by berth backup"))
-	}
-	keys, err := keyring.Open(path)
+	return nil
+}
+
+// restoreStores makes sure that the master key opens the backup, before it
+// writes anything to the stores.
+func restoreStores(ctx context.Context, cfg Config, archive *audit.Archive, progress func(string, int)) (err error) {
+	scratch, err := os.MkdirTemp(cfg.Data, ".restore-")
 	if err != nil {
 		return err
 	}
-	return proveKeyring(ctx, keys, path, proof)
-}
-
-func restoreStores(ctx context.Context, cfg Config, archive *audit.Archive, progress func(string, int)) (err error) {
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	keys, err := openArchivedKeys(ctx, cfg, archive, scratch)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, keys.Close()) }()
 	db, err := openDatabase(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	blobs, err := new(Storage).openBlobs(ctx, cfg) // needs no keys: bytes stay sealed as they are
+	blobs, err := keys.openBlobs(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	return archive.Restore(ctx, db, blobs, progress)
+	return archive.Restore(ctx, db, blobs, keys.Ring, progress)
+}
+
+// openArchivedKeys opens the data keys of a backup in a database of their own.
+func openArchivedKeys(ctx context.Context, cfg Config, archive *audit.Archive, dir string) (_ *Storage, err error) {
+	if !strings.HasPrefix(cfg.MasterKey, "arn:") {
+		cfg.MasterKey = masterKeyPath(cfg)
+	}
+	cfg.Data, cfg.Database, cfg.Blobs = dir, "sqlite", FileBlobs
+	db, err := openDatabase(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	err = archive.Keys(ctx, db)
+	if err == nil {
+		var proof bool
+		if proof, err = (&Storage{DB: db}).hasProof(ctx); err == nil && !proof {
+			err = errors.New("the backup has no proof of its master key: it was not made by berth backup")
+		}
+	}
+	if err = errors.Join(err, db.Close()); err != nil {
+		return nil, err
+	}
+	return OpenStorage(ctx, cfg)
 }

@@ -27,9 +27,10 @@ type Storage struct {
 	Keyring *keyring.Keyring // nil when a KMS has the master key
 	KMS     *local.KMS       // the built-in one
 
-	master kms.Wrapper
-	keys   kms.Provider // of repositories
-	holder string       // of claims, when that is a server
+	master    kms.Wrapper
+	masterARN string       // of a master key in a KMS
+	keys      kms.Provider // of repositories
+	holder    string       // of claims, when that is a server
 }
 
 // OpenStorage opens what the configuration names. On an error nothing stays open.

@@ -102,7 +102,11 @@ func (s *Store) path(domain, id string) (string, error) {
 
 // secret is the key and the first nonce of one file.
 func (s *Store) secret(ctx context.Context, domain string, dataKey int64, name string) (sio.Config, error) {
-	b, err := s.keys.Derive(ctx, domain, dataKey, name, 32+12)
+	return secret(ctx, s.keys, domain, dataKey, name)
+}
+
+func secret(ctx context.Context, keys Keys, domain string, dataKey int64, name string) (sio.Config, error) {
+	b, err := keys.Derive(ctx, domain, dataKey, name, 32+12)
 	if err != nil {
 		return sio.Config{}, err
 	}

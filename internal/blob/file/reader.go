@@ -18,13 +18,13 @@ func (s *Store) Open(ctx context.Context, c blob.Copy) (blob.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := s.secret(ctx, c.Domain, c.DataKey, c.ID)
-	if err != nil {
-		return nil, err
-	}
 	f, err := s.fs.OpenFile(p, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, mapError(err)
+	}
+	cfg, err := s.secret(ctx, c.Domain, c.DataKey, c.ID)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	info, err := f.Stat()
 	if err == nil && info.Size() != sealedSize(c.Size) {

@@ -27,6 +27,9 @@ type Request struct {
 	// of those it removes.
 	Tags    []Tag
 	TagKeys []string
+	// ServiceKeys are condition keys of the action's service, by their names in
+	// lower case.
+	ServiceKeys map[string][]string
 	// Keys are the condition keys. [Rules] sets them.
 	Keys Keys
 }
@@ -161,6 +164,10 @@ const (
 	SilentSession
 	DenyBoundary
 	DenySession
+	// Withheld: the resource lets in only whom its own policy lets in, and that is
+	// not the caller, whatever the caller's side allows. Only the resource side
+	// says it, of KMS keys.
+	Withheld
 )
 
 // denies reports whether the verdict is an explicit deny.
@@ -217,7 +224,9 @@ func (AccountRoot) Evaluate(_ context.Context, req Request) (Verdict, error) {
 // and "Cross-account policy evaluation logic"):
 //
 //  1. an explicit deny on either side denies;
-//  2. within one account an allow on either side suffices;
+//  2. within one account an allow on either side suffices, unless the resource
+//     withholds itself, as a KMS key does whose policy names neither the caller
+//     nor the account (KMS Developer Guide, "Key policies in AWS KMS");
 //  3. across accounts both sides must allow.
 //
 // A nil Source is silent, so the zero Rules deny everything. Sources are asked
@@ -278,6 +287,9 @@ func (r Rules) decide(ctx context.Context, req Request) error {
 	if resource.denies() {
 		return deny(req, ResourceDeny)
 	}
+	if resource == Withheld {
+		return deny(req, NoResourceAllow)
+	}
 	if req.CrossAccount() {
 		// ECR names the resource side first when both are missing, since that
 		// is the side the caller cannot see.
@@ -303,7 +315,7 @@ func ask(ctx context.Context, s Source, req Request) (Verdict, error) {
 	if err != nil {
 		return Silent, err
 	}
-	if v < Silent || v > DenySession {
+	if v < Silent || v > Withheld {
 		return Silent, fmt.Errorf("unknown verdict %d", v)
 	}
 	return v, nil

@@ -73,7 +73,7 @@ func (k *keys) Lookup(name string) []string {
 	if name == "aws:tagkeys" {
 		return k.req.tagKeys()
 	}
-	return nil
+	return k.req.ServiceKeys[name]
 }
 
 // single gives keys that have one value; an empty one is none.
@@ -94,7 +94,7 @@ func (k *keys) single(name string) string {
 		return c.Region
 	case "aws:principalarn":
 		return p.identityARN()
-	case "aws:principalaccount":
+	case "aws:principalaccount", "kms:calleraccount":
 		return p.Account
 	case "aws:principaltype":
 		return p.kind()

@@ -2,8 +2,11 @@ package ecrapi
 
 import (
 	"context"
+	"strings"
 
+	"berth/internal/access"
 	"berth/internal/ecr"
+	"berth/internal/kms"
 	"berth/internal/meta"
 	"berth/internal/registry"
 )
@@ -55,7 +58,7 @@ func resourceTags(tags []ecr.Tag) []meta.ResourceTag {
 func createRepository(d *Door, ctx context.Context, c call, in *ecr.CreateRepositoryInput) (any, error) {
 	n := registry.NewRepository{
 		Name: in.RepositoryName, Tags: resourceTags(in.Tags),
-		Mutability: mutability(in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters),
+		Mutability: mutability(in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters), MayUseKey: d.mayUseKey(c),
 	}
 	if s := in.ImageScanningConfiguration; s != nil {
 		n.ScanOnPush = s.ScanOnPush
@@ -68,6 +71,33 @@ func createRepository(d *Door, ctx context.Context, c call, in *ecr.CreateReposi
 		return nil, err
 	}
 	return &ecr.CreateRepositoryOutput{Repository: wireRepository(repo)}, nil
+}
+
+// mayUseKey asks for what ECR does with a KMS key in the name of who creates a
+// repository (ECR User Guide, "Encryption at rest", required IAM permissions).
+func (d *Door) mayUseKey(c call) func(context.Context, string) error {
+	return func(ctx context.Context, arn string) error {
+		req := c.request
+		req.Resource, req.Tags, req.TagKeys = arn, nil, nil
+		if parts := strings.SplitN(arn, ":", 6); len(parts) == 6 && access.IsAccountID(parts[4]) {
+			req.ResourceAccount = parts[4]
+		}
+		req.ServiceKeys = map[string][]string{
+			"kms:viaservice": {"ecr." + c.region + ".amazonaws.com"}, "kms:grantisforawsresource": {"true"},
+			"kms:grantoperations": {"GenerateDataKey", "Decrypt"},
+		}
+		for _, action := range []string{"kms:DescribeKey", "kms:CreateGrant"} {
+			req.Action = action
+			err := d.Authorize.Authorize(ctx, req)
+			if access.IsDenied(err) {
+				return &kms.Error{Code: kms.AccessDenied, Message: err.Error()}
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 func describeRepositories(d *Door, ctx context.Context, c call, in *ecr.DescribeRepositoriesInput) (any, error) {

@@ -47,7 +47,7 @@ type encryptAnswer struct {
 func encrypt(in *input) action {
 	plaintext, c, dry := in.blob("Plaintext", maxPlaintext), in.context(), in.boolean("DryRun")
 	algorithm := readAlgorithm(in, "EncryptionAlgorithm")
-	return action{keys: []string{in.key("KeyId")}, run: func(call *call) (any, error) {
+	return action{keys: []string{in.key("KeyId")}, context: c, run: func(call *call) (any, error) {
 		if algorithm != nil {
 			return nil, algorithm
 		}
@@ -68,7 +68,7 @@ type decryptAnswer struct {
 func decrypt(in *input) action {
 	sealed, c, dry := in.blob("CiphertextBlob", maxCiphertext), in.context(), in.boolean("DryRun")
 	algorithm, recipient := readAlgorithm(in, "EncryptionAlgorithm"), readRecipient(in)
-	a := action{sealed: sealed}
+	a := action{sealed: sealed, context: c}
 	if key := in.text("KeyId", false, 1, 2048); key != "" {
 		a.keys = []string{key}
 	}
@@ -114,7 +114,7 @@ func dataKey(in *input, plain bool) action {
 	if _, given := in.value("NumberOfBytes", false); given && size == 0 {
 		in.violate("NumberOfBytes", "0", "Member must have value greater than or equal to 1")
 	}
-	return action{keys: []string{in.key("KeyId")}, run: func(call *call) (any, error) {
+	return action{keys: []string{in.key("KeyId")}, context: c, run: func(call *call) (any, error) {
 		if (spec == "") == (size == 0) {
 			return nil, invalid("Please specify either number of bytes or key spec.")
 		}

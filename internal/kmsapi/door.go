@@ -91,6 +91,7 @@ type action struct {
 	keys    []string // names of keys; run gets their ARNs in this order
 	aliases []string // names of aliases that are made, moved or removed
 	sealed  []byte   // a ciphertext whose key is meant when keys is empty
+	context kms.Context
 	// everything: permission is asked for on "*", not on the keys.
 	everything bool
 	run        func(*call) (any, error)
@@ -104,6 +105,21 @@ type call struct {
 	scope     meta.Scope
 	arns      []string // of the action's keys
 	came      access.Call
+	action    string // kms:<Operation>
+	context   kms.Context
+}
+
+// asks is the question whether the caller may act on a resource.
+func (c *call) asks(resource, account string) access.Request {
+	req := access.Request{
+		Principal: c.principal, Action: c.action, Resource: resource, ResourceAccount: account, Call: c.came,
+		ServiceKeys: map[string][]string{},
+	}
+	for name, value := range c.context {
+		req.ServiceKeys["kms:encryptioncontext:"+strings.ToLower(name)] = []string{value}
+		req.ServiceKeys["kms:encryptioncontextkeys"] = append(req.ServiceKeys["kms:encryptioncontextkeys"], name)
+	}
+	return req
 }
 
 // New makes the door. It fails when a route is not an operation.
@@ -166,7 +182,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	}
 	c := &call{
 		ctx: r.Context(), kms: d.Service, principal: who.Principal, came: access.CallOf(r, who.Region),
-		scope: meta.Scope{Account: who.Principal.Account, Region: who.Region},
+		scope: meta.Scope{Account: who.Principal.Account, Region: who.Region}, action: service + ":" + rt.operation, context: a.context,
 	}
 	if err := d.admit(c, rt, a); err != nil {
 		return nil, err
@@ -174,7 +190,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	out, err := a.run(c)
 	if errors.Is(err, local.ErrManaged) {
 		// The policy of the key allows its service, and users only to read.
-		return nil, c.denied(rt, strings.Join(c.arns, ", "))
+		return nil, c.denied(strings.Join(c.arns, ", "))
 	}
 	return out, err
 }
@@ -200,7 +216,7 @@ func (d *Door) admit(c *call, rt route, a action) error {
 	}
 	for _, t := range targets {
 		if t.account != c.scope.Account && !rt.crossAccount {
-			return c.denied(rt, t.arn)
+			return c.denied(t.arn)
 		}
 	}
 	for _, name := range a.aliases {
@@ -213,10 +229,7 @@ func (d *Door) admit(c *call, rt route, a action) error {
 		return fmt.Errorf("%s does not say what it acts on", rt.operation)
 	}
 	for _, t := range targets {
-		err := d.Authorize.Authorize(c.ctx, access.Request{
-			Principal: c.principal, Action: service + ":" + rt.operation, Resource: t.arn, ResourceAccount: t.account, Call: c.came,
-		})
-		if err != nil {
+		if err := d.Authorize.Authorize(c.ctx, c.asks(t.arn, t.account)); err != nil {
 			return err
 		}
 	}
@@ -225,8 +238,8 @@ func (d *Door) admit(c *call, rt route, a action) error {
 
 type target struct{ arn, account string }
 
-func (c *call) denied(rt route, resource string) error {
-	return &access.DeniedError{Principal: c.principal, Action: service + ":" + rt.operation, Resource: resource, Cause: access.NoResourceAllow}
+func (c *call) denied(resource string) error {
+	return &access.DeniedError{Principal: c.principal, Action: c.action, Resource: resource, Cause: access.NoResourceAllow}
 }
 
 // fail answers with the exception that an error stands for.

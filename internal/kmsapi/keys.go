@@ -47,7 +47,7 @@ func createKey(in *input) action {
 		if err := kind.check(); err != nil {
 			return nil, err
 		}
-		ask.Caller = c.principal.ARN
+		ask.Caller = c.asks("*", c.scope.Account)
 		key, err := c.kms.Create(c.ctx, c.scope, ask)
 		return metadata(key), err
 	}}

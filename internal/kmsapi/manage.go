@@ -41,7 +41,7 @@ func putKeyPolicy(in *input) action {
 		if err := checkPolicyName(name); err != nil {
 			return err
 		}
-		return c.kms.SetPolicy(c.ctx, arn, policy, c.principal.ARN, bypass)
+		return c.kms.SetPolicy(c.ctx, arn, policy, c.asks(arn, c.scope.Account), bypass)
 	})
 }
 

@@ -60,6 +60,7 @@ func tagText(tags map[string]string) (string, error) {
 
 // InsertKMSKey adds a key. ErrExists: its ARN is taken.
 func (tx *Tx) InsertKMSKey(k KMSKey) error {
+	tx.keys = true
 	tags, err := tagText(k.Tags)
 	if err != nil {
 		return err
@@ -75,6 +76,7 @@ func (tx *Tx) InsertKMSKey(k KMSKey) error {
 
 // SaveKMSKey writes what can change of a key: all but its name, its kind and its age.
 func (tx *Tx) SaveKMSKey(k KMSKey) error {
+	tx.keys = true
 	tags, err := tagText(k.Tags)
 	if err != nil {
 		return err
@@ -111,6 +113,7 @@ func (tx *Tx) RotatableKMSKeys(state string, now time.Time, after string, limit 
 
 // DeleteKMSKey destroys a key with its material and its aliases.
 func (tx *Tx) DeleteKMSKey(arn string) error {
+	tx.keys = true
 	return tx.one(`DELETE FROM kms_keys WHERE arn = $1`, arn)
 }
 

@@ -71,6 +71,9 @@ type NewRepository struct {
 	ScanOnPush bool
 	Encryption string
 	KMSKey     string // key id, alias or ARN
+	// MayUseKey is asked whether the key that was named may be used, by its ARN;
+	// nil: it may.
+	MayUseKey func(ctx context.Context, arn string) error
 }
 
 // CreateRepository adds a repository.
@@ -85,7 +88,7 @@ func (r *Registry) CreateRepository(ctx context.Context, s meta.Scope, n NewRepo
 	if err := checkResourceTags(n.Tags); err != nil {
 		return Repository{}, err
 	}
-	encryption, key, err := r.settleEncryption(ctx, s, n.Encryption, n.KMSKey)
+	encryption, key, err := r.settleEncryption(ctx, s, n)
 	if err != nil {
 		return Repository{}, err
 	}
@@ -117,7 +120,8 @@ const (
 // settleEncryption decides the encryption settings of a new repository. A key
 // must be usable now, and is kept as a full ARN whatever form it was given in;
 // KMS without a key means the account's default key (API_EncryptionConfiguration).
-func (r *Registry) settleEncryption(ctx context.Context, s meta.Scope, kind, key string) (string, string, error) {
+func (r *Registry) settleEncryption(ctx context.Context, s meta.Scope, n NewRepository) (string, string, error) {
+	kind, key := n.Encryption, n.KMSKey
 	switch kind {
 	case "", EncryptionAES:
 		if key != "" {
@@ -131,6 +135,11 @@ func (r *Registry) settleEncryption(ctx context.Context, s meta.Scope, kind, key
 		arn, err := r.kms.Resolve(ctx, s.Account, s.Region, key)
 		if err != nil {
 			return "", "", kmsRefusal(err)
+		}
+		if n.KMSKey != "" && n.MayUseKey != nil {
+			if err := n.MayUseKey(ctx, arn); err != nil {
+				return "", "", kmsRefusal(err)
+			}
 		}
 		return kind, arn, kmsRefusal(r.seal.Ensure(ctx, seal.Domain{Account: s.Account, KMSKey: arn, Dual: kind == EncryptionDual}))
 	default:

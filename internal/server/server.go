@@ -130,8 +130,8 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 		Holder: s.lock.id,
 	})
 	rules := access.Rules{
-		Identity: users.Permissions(), Resource: s.registry.Permissions(),
-		ResourceTags: s.registry.ResourceTagsOf, PrincipalTags: users.PrincipalTags,
+		Identity: users.Permissions(), Resource: resources{s.registry.Permissions(), s.storage.KMS.Permissions()},
+		ResourceTags: s.resourceTags, PrincipalTags: users.PrincipalTags,
 	}
 	authorize := trail.Authorizer(rules)
 	verifier, guesses := sigv4.New(users, time.Now, sigv4.Options{}), newThrottle(time.Now)

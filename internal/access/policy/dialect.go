@@ -53,6 +53,18 @@ func registryPolicy() dialect {
 	return d
 }
 
+// keyPolicy is that of a KMS key. Its statements are about the key that it is
+// attached to, whatever they name as their resource ("*" is what AWS makes).
+func keyPolicy() dialect {
+	return dialect{
+		sentence:    malformed,
+		principals:  true,
+		resources:   true,
+		colons:      1,
+		checkAction: checkIdentityAction,
+	}
+}
+
 // malformed is what IAM says of a policy when it says nothing precise.
 const malformed = "Syntax errors in policy."
 

@@ -37,6 +37,13 @@ func ParseIdentityPolicy(s string) (*Document, error) { return identityPolicy().
 // Source: IAM User Guide, "Roles terms and concepts" (role trust policy).
 func ParseTrustPolicy(s string) (*Document, error) { return trustPolicy().read(s) }
 
+// ParseKeyPolicy reads and validates the policy of a KMS key: statements with a
+// principal, actions and resources. The error is always an *[Error]. The caller
+// limits the size of the text.
+//
+// Source: KMS Developer Guide, "Key policies in AWS KMS".
+func ParseKeyPolicy(s string) (*Document, error) { return keyPolicy().read(s) }
+
 // readBounded reads a text of at most MaxTextLength characters.
 func (d dialect) readBounded(s string) (*Document, error) {
 	if n := utf8.RuneCountInString(s); n > MaxTextLength {

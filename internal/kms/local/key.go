@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"berth/internal/access"
 	"berth/internal/kms"
 	"berth/internal/meta"
 )
@@ -29,9 +30,9 @@ type NewKey struct {
 	Description string
 	Policy      string // empty: DefaultPolicy
 	Tags        map[string]string
-	// Caller is the ARN of who asks, and Bypass says that the caller may make a
-	// policy that the caller cannot change again.
-	Caller string
+	// Caller is who asks, and Bypass says that the caller may make a policy that
+	// the caller cannot change again.
+	Caller access.Request
 	Bypass bool
 }
 
@@ -52,7 +53,7 @@ func (k *KMS) Create(ctx context.Context, s meta.Scope, in NewKey) (Key, error) 
 	key := k.newKey(s, uuid.NewString())
 	key.Description, key.Tags = in.Description, in.Tags
 	if in.Policy != "" {
-		if err := checkPolicy(in.Policy, s.Account, in.Caller, in.Bypass); err != nil {
+		if err := k.checkPolicy(in.Policy, in.Caller, in.Bypass); err != nil {
 			return Key{}, err
 		}
 		key.Policy = in.Policy
@@ -205,11 +206,12 @@ func checkDescription(text string) error {
 	return nil
 }
 
-// SetPolicy replaces the key policy.
-func (k *KMS) SetPolicy(ctx context.Context, arn, policy, caller string, bypass bool) error {
+// SetPolicy replaces the key policy. caller is who asks: unless bypass is given,
+// the policy must let that one change it again.
+func (k *KMS) SetPolicy(ctx context.Context, arn, policy string, caller access.Request, bypass bool) error {
 	_, err := k.change(ctx, arn, func(_ *meta.Tx, key *meta.KMSKey) error {
 		key.Policy = policy
-		return checkPolicy(policy, key.Scope.Account, caller, bypass)
+		return k.checkPolicy(policy, caller, bypass)
 	})
 	return err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"berth/internal/access/policy"
 	"berth/internal/kms"
 	"berth/internal/meta"
 )
@@ -51,6 +52,7 @@ type KMS struct {
 	now      func() time.Time
 	opt      Options
 	patterns patterns
+	policies meta.Kept[*policy.Compiled] // of keys, by ARN
 }
 
 // New makes a KMS whose material is wrapped by a master key.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"berth/internal/access"
 	"berth/internal/kms"
 	"berth/internal/kms/keyring"
 	"berth/internal/kms/kmstest"
@@ -232,7 +233,7 @@ func TestManagedKey(t *testing.T) {
 	_, rotated := f.Rotate(ctx, arn)
 	for what, err := range map[string]error{
 		"disable": f.Disable(ctx, arn), "delete": scheduled, "rotate": rotated, "alias": f.CreateAlias(ctx, home, "alias/mine", arn),
-		"policy": f.SetPolicy(ctx, arn, local.DefaultPolicy(home), "", false), "tag": f.Tag(ctx, arn, map[string]string{"a": "b"}),
+		"policy": f.SetPolicy(ctx, arn, local.DefaultPolicy(home), asRoot(arn), false), "tag": f.Tag(ctx, arn, map[string]string{"a": "b"}),
 	} {
 		if !errors.Is(err, local.ErrManaged) {
 			t.Errorf("%s: %v", what, err)
@@ -397,7 +398,7 @@ func TestPolicies(t *testing.T) {
 		{`{"AWS":"*"}`, `"kms:Encrypt"`, local.MalformedPolicy},
 	} {
 		text := fmt.Sprintf(s, tc.principal, tc.action)
-		err := f.SetPolicy(ctx, arn, text, "", false)
+		err := f.SetPolicy(ctx, arn, text, asRoot(arn), false)
 		if tc.code == "" {
 			key, err2 := f.Describe(ctx, arn)
 			if err != nil || err2 != nil || key.Policy != text {
@@ -406,13 +407,13 @@ func TestPolicies(t *testing.T) {
 			continue
 		}
 		want(t, err, tc.code, "The new key policy will not allow you to update the key policy in the future.")
-		ok(t, f.SetPolicy(ctx, arn, text, "", true))
+		ok(t, f.SetPolicy(ctx, arn, text, asRoot(arn), true))
 	}
 	for _, text := range []string{"", "{", "null", "[]", `{}`, `{"Version":"2012-10-17","Statement":[]}`, `{"Version":"x","Statement":` +
 		`{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}}`, fmt.Sprintf(s, `null,"Effect":"Maybe"`, `"*"`)} {
-		want(t, f.SetPolicy(ctx, arn, text, "", true), local.MalformedPolicy, "")
+		want(t, f.SetPolicy(ctx, arn, text, asRoot(arn), true), local.MalformedPolicy, "")
 	}
-	want(t, f.SetPolicy(ctx, arn, strings.Repeat(" ", local.MaxPolicy+1), "", true), local.LimitExceeded, "")
+	want(t, f.SetPolicy(ctx, arn, strings.Repeat(" ", local.MaxPolicy+1), asRoot(arn), true), local.LimitExceeded, "")
 }
 
 // The material is in the database under the master key only.
@@ -454,4 +455,9 @@ func FuzzUnwrap(f *testing.F) {
 			t.Fatalf("%x: %v", b, err)
 		}
 	})
+}
+
+// asRoot is the root user of home, asking for something on a key.
+func asRoot(arn string) access.Request {
+	return access.Request{Principal: access.Root(home.Account, ""), Action: "kms:PutKeyPolicy", Resource: arn, ResourceAccount: home.Account}
 }

@@ -1,9 +1,12 @@
 package local
 
 import (
-	"encoding/json"
-	"strings"
+	"context"
+	"errors"
+	"fmt"
 
+	"berth/internal/access"
+	"berth/internal/access/policy"
 	"berth/internal/meta"
 )
 
@@ -59,99 +62,111 @@ func managedPolicy(s meta.Scope) string {
 }`
 }
 
-// A statement is one of a policy, as far as it is looked at.
-type statement struct {
-	Effect                  string
-	Principal, NotPrincipal json.RawMessage
-	Action, NotAction       json.RawMessage
-	Resource, NotResource   json.RawMessage
-}
-
-// checkPolicy refuses what is no key policy, and what would leave nobody who
-// could change it (KMS API reference, PutKeyPolicy, Policy).
-func checkPolicy(text, account, caller string, bypass bool) error {
+// checkPolicy refuses what is no key policy, and what would keep the caller from
+// changing it again (KMS API reference, PutKeyPolicy, Policy and
+// BypassPolicyLockoutSafetyCheck).
+func (k *KMS) checkPolicy(text string, caller access.Request, bypass bool) error {
 	if len(text) > MaxPolicy {
 		return refuse(LimitExceeded, "A key policy can have at most 32768 bytes.")
 	}
-	statements, ok := statementsOf(text)
-	if !ok {
+	d, err := policy.ParseKeyPolicy(text)
+	if err != nil {
 		return refuse(MalformedPolicy, "The key policy is not a valid policy document: it is JSON with a Version and Statements, "+
 			"and each has an Effect, a Principal, an Action and a Resource.")
 	}
 	if bypass {
 		return nil
 	}
-	for _, s := range statements {
-		if s.Effect == "Allow" && allowsPut(s.Action) && namesAccount(s.Principal, account, caller) {
-			return nil
-		}
+	caller.Action = "kms:PutKeyPolicy"
+	caller.Keys = access.KeysOf(&caller, k.now(), nil)
+	if d.Evaluate(query(caller)).Effect == policy.Allow {
+		return nil
 	}
 	return refuse(MalformedPolicy, "The new key policy will not allow you to update the key policy in the future.")
 }
 
-func statementsOf(text string) ([]statement, bool) {
-	var document struct {
-		Version   string
-		Statement json.RawMessage
-	}
-	if json.Unmarshal([]byte(text), &document) != nil {
-		return nil, false
-	}
-	var statements []statement
-	if json.Unmarshal(document.Statement, &statements) != nil {
-		var one statement
-		if json.Unmarshal(document.Statement, &one) != nil {
-			return nil, false
-		}
-		statements = []statement{one}
-	}
-	for _, s := range statements {
-		whole := (s.Effect == "Allow" || s.Effect == "Deny") && (s.Principal == nil) != (s.NotPrincipal == nil) &&
-			(s.Action == nil) != (s.NotAction == nil) && (s.Resource == nil) != (s.NotResource == nil)
-		if !whole {
-			return nil, false
-		}
-	}
-	known := document.Version == "" || document.Version == "2012-10-17" || document.Version == "2008-10-17"
-	return statements, known && len(statements) > 0
+// Permissions is what the policies of keys say: the resource side of
+// [access.Rules] for requests on keys of this KMS. A key's policy alone decides
+// who may use it; naming the account leaves that to the account's own policies.
+// On everything else it is silent.
+//
+// Source: KMS Developer Guide, "Key policies in AWS KMS".
+func (k *KMS) Permissions() access.Source { return keyPolicies{k} }
+
+// keyPolicies implements [access.Teller].
+type keyPolicies struct{ *KMS }
+
+// Evaluate implements [access.Source].
+func (k keyPolicies) Evaluate(ctx context.Context, req access.Request) (access.Verdict, error) {
+	return k.Tell(ctx, req, func(access.Finding) {})
 }
 
-// oneOrMany reads a text or a list of texts.
-func oneOrMany(raw json.RawMessage) []string {
-	var many []string
-	var one string
-	if json.Unmarshal(raw, &one) == nil {
-		return []string{one}
+// Tell implements [access.Teller].
+func (k keyPolicies) Tell(ctx context.Context, req access.Request, tell func(access.Finding)) (access.Verdict, error) {
+	p, err := k.policies.Get(k.db, req.Resource, func() (*policy.Compiled, error) { return k.policy(ctx, req.Resource) })
+	if err != nil || p == nil {
+		return access.Silent, err
 	}
-	if json.Unmarshal(raw, &many) != nil {
-		return nil
+	d := p.Evaluate(query(req))
+	v, note := access.Withheld, "only the key's policy can allow the use of the key, and it does not"
+	switch {
+	case d.Effect == policy.Deny:
+		v, note = access.Deny, ""
+	case d.Effect == policy.Allow && (!d.Account || req.CrossAccount()):
+		v, note = access.Allow, ""
+	case d.Effect == policy.Allow:
+		v, note = access.Silent, "it allows the account, which leaves it to the caller's own policies"
 	}
-	return many
+	tell(access.Finding{Policy: "key policy of " + req.Resource, Effect: v, Statement: d.Statement + 1, Sid: d.Sid, Note: note})
+	return v, nil
 }
 
-func allowsPut(action json.RawMessage) bool {
-	for _, a := range oneOrMany(action) {
-		a = strings.ToLower(a)
-		head, wild := strings.CutSuffix(a, "*")
-		if a == "kms:putkeypolicy" || wild && strings.HasPrefix("kms:putkeypolicy", head) {
-			return true
-		}
+// policy reads the policy of a key; nil: there is no such key here.
+func (k *KMS) policy(ctx context.Context, arn string) (*policy.Compiled, error) {
+	n, err := k.byARN(arn)
+	if err != nil || n.alias != "" {
+		return nil, nil //nolint:nilerr // a resource of another kind
 	}
-	return false
+	var key meta.KMSKey
+	err = k.db.Read(ctx, func(tx *meta.Tx) (err error) {
+		key, err = tx.KMSKey(arn)
+		return err
+	})
+	if errors.Is(err, meta.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	d, err := policy.ParseKeyPolicy(key.Policy)
+	if err != nil {
+		// It was accepted once, so this is damage: nobody is let in on a guess.
+		return nil, fmt.Errorf("read the policy of key %s: %w", arn, err)
+	}
+	return policy.Compile(d), nil
 }
 
-// namesAccount tells whether a principal is everybody, the account, or somebody
-// in it: a statement for another user of the account lets that one repair it.
-func namesAccount(principal json.RawMessage, account, caller string) bool {
-	names := oneOrMany(principal)
-	var typed map[string]json.RawMessage
-	if json.Unmarshal(principal, &typed) == nil {
-		names = oneOrMany(typed["AWS"])
+func query(req access.Request) policy.Query {
+	p := req.Principal
+	return policy.Query{
+		Caller: policy.Caller{Account: p.Account, ARN: p.ARN, Role: p.Role},
+		Action: req.Action, Resource: req.Resource, Keys: req.Keys,
 	}
-	for _, n := range names {
-		if n == "*" || n == account || n == caller || strings.Contains(n, ":iam::"+account+":") {
-			return true
+}
+
+// TagsOf reads the tags of a key, for conditions on them; what is no key here
+// has none.
+func (k *KMS) TagsOf(ctx context.Context, arn string) (out []access.Tag, err error) {
+	err = k.db.Read(ctx, func(tx *meta.Tx) error {
+		out = nil
+		key, err := tx.KMSKey(arn)
+		if errors.Is(err, meta.ErrNotFound) {
+			return nil
 		}
-	}
-	return false
+		for name, value := range key.Tags {
+			out = append(out, access.Tag{Key: name, Value: value})
+		}
+		return err
+	})
+	return out, err
 }

@@ -1,0 +1,42 @@
+package server
+
+import (
+	"context"
+	"strings"
+
+	"berth/internal/access"
+)
+
+// resources is the resource side of every service: the policies of registries
+// and repositories, and those of KMS keys.
+type resources struct{ registry, keys access.Source }
+
+func (r resources) of(action string) access.Source {
+	if isKMS(action) {
+		return r.keys
+	}
+	return r.registry
+}
+
+func isKMS(action string) bool { return strings.HasPrefix(action, "kms:") }
+
+// Evaluate implements [access.Source].
+func (r resources) Evaluate(ctx context.Context, req access.Request) (access.Verdict, error) {
+	return r.of(req.Action).Evaluate(ctx, req)
+}
+
+// Tell implements [access.Teller].
+func (r resources) Tell(ctx context.Context, req access.Request, tell func(access.Finding)) (access.Verdict, error) {
+	if t, ok := r.of(req.Action).(access.Teller); ok {
+		return t.Tell(ctx, req, tell)
+	}
+	return r.Evaluate(ctx, req)
+}
+
+// resourceTags reads the tags of a repository or a KMS key.
+func (s *Server) resourceTags(ctx context.Context, arn string) ([]access.Tag, error) {
+	if strings.Contains(arn, ":kms:") {
+		return s.storage.KMS.TagsOf(ctx, arn)
+	}
+	return s.registry.ResourceTagsOf(ctx, arn)
+}

@@ -3,7 +3,6 @@ package iamapi
 import (
 	"net/http"
 	"strings"
-	"time"
 
 	"berth/internal/iam"
 	"berth/internal/meta"
@@ -57,46 +56,52 @@ func listUsers(c *call) (any, error) {
 	}{listOf(some, func(p meta.IAMPrincipal) userXML { return toUser(listed(p)) }), p}, err
 }
 
-func updateUser(c *call) (any, error) {
-	ref, err := c.ref(meta.KindUser)
-	if err != nil {
-		return nil, err
-	}
+func updateUser(c *call, ref iam.Ref) (any, error) {
 	return nil, c.Store.UpdateUser(c.ctx, ref, c.form.Get("NewUserName"), c.form.Get("NewPath"))
 }
 
-func remove(kind string) func(*call) (any, error) {
+// on is an operation on one user or role.
+func on(kind string, do func(c *call, ref iam.Ref) (any, error)) func(*call) (any, error) {
 	return func(c *call) (any, error) {
 		ref, err := c.ref(kind)
 		if err != nil {
 			return nil, err
 		}
-		return nil, c.Store.Delete(c.ctx, ref)
+		return do(c, ref)
 	}
 }
 
-func tag(kind string) func(*call) (any, error) {
-	return func(c *call) (any, error) {
-		ref, err := c.ref(kind)
+// onWith is on for an operation that needs a parameter too.
+func onWith(kind, parameter string, do func(c *call, ref iam.Ref, value string) (any, error)) func(*call) (any, error) {
+	return on(kind, func(c *call, ref iam.Ref) (any, error) {
+		value, err := c.need(parameter)
 		if err != nil {
 			return nil, err
 		}
+		return do(c, ref, value)
+	})
+}
+
+func remove(kind string) func(*call) (any, error) {
+	return on(kind, func(c *call, ref iam.Ref) (any, error) {
+		return nil, c.Store.Delete(c.ctx, ref)
+	})
+}
+
+func tag(kind string) func(*call) (any, error) {
+	return on(kind, func(c *call, ref iam.Ref) (any, error) {
 		tags, err := c.tags()
 		if err != nil {
 			return nil, err
 		}
 		return nil, c.Store.Tag(c.ctx, ref, tags)
-	}
+	})
 }
 
 func untag(kind string) func(*call) (any, error) {
-	return func(c *call) (any, error) {
-		ref, err := c.ref(kind)
-		if err != nil {
-			return nil, err
-		}
+	return on(kind, func(c *call, ref iam.Ref) (any, error) {
 		return nil, c.Store.Untag(c.ctx, ref, c.members("TagKeys"))
-	}
+	})
 }
 
 // tagsResult is the output of operations that list tags.
@@ -112,17 +117,13 @@ func tagPage(c *call, tags map[string]string) (any, error) {
 }
 
 func listTags(kind string) func(*call) (any, error) {
-	return func(c *call) (any, error) {
-		ref, err := c.ref(kind)
-		if err != nil {
-			return nil, err
-		}
+	return on(kind, func(c *call, ref iam.Ref) (any, error) {
 		p, err := c.Store.Principal(c.ctx, ref)
 		if err != nil {
 			return nil, err
 		}
 		return tagPage(c, p.Tags)
-	}
+	})
 }
 
 type keyXML struct {
@@ -143,20 +144,34 @@ func toKey(o iam.Owner) func(meta.AccessKey) keyXML {
 	}
 }
 
-func createAccessKey(c *call) (any, error) {
-	o, err := c.owner()
-	if err != nil {
-		return nil, err
+// ofOwner is an operation on the access keys of one user.
+func ofOwner(do func(c *call, o iam.Owner) (any, error)) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		o, err := c.owner()
+		if err != nil {
+			return nil, err
+		}
+		return do(c, o)
 	}
+}
+
+// onAccessKey is an operation on one access key.
+func onAccessKey(do func(c *call, o iam.Owner, id string) (any, error)) func(*call) (any, error) {
+	return ofOwner(func(c *call, o iam.Owner) (any, error) {
+		id, err := c.need("AccessKeyId")
+		if err != nil {
+			return nil, err
+		}
+		return do(c, o, id)
+	})
+}
+
+func createAccessKey(c *call, o iam.Owner) (any, error) {
 	k, err := c.Store.CreateAccessKey(c.ctx, o)
 	return struct{ AccessKey keyXML }{toKey(o)(k)}, err
 }
 
-func listAccessKeys(c *call) (any, error) {
-	o, err := c.owner()
-	if err != nil {
-		return nil, err
-	}
+func listAccessKeys(c *call, o iam.Owner) (any, error) {
 	keys, err := c.Store.AccessKeys(c.ctx, o)
 	return struct {
 		AccessKeyMetadata list[keyXML]
@@ -164,15 +179,7 @@ func listAccessKeys(c *call) (any, error) {
 	}{AccessKeyMetadata: listOf(keys, toKey(o))}, err
 }
 
-func updateAccessKey(c *call) (any, error) {
-	o, err := c.owner()
-	if err != nil {
-		return nil, err
-	}
-	id, err := c.need("AccessKeyId")
-	if err != nil {
-		return nil, err
-	}
+func updateAccessKey(c *call, o iam.Owner, id string) (any, error) {
 	status := c.form.Get("Status")
 	if status != "Active" && status != "Inactive" {
 		return nil, iam.Constraint("status", status, "Member must satisfy enum value set: [Active, Inactive]")
@@ -180,15 +187,7 @@ func updateAccessKey(c *call) (any, error) {
 	return nil, c.Store.SetAccessKey(c.ctx, o, id, status == "Active")
 }
 
-func deleteAccessKey(c *call) (any, error) {
-	o, err := c.owner()
-	if err != nil {
-		return nil, err
-	}
-	id, err := c.need("AccessKeyId")
-	if err != nil {
-		return nil, err
-	}
+func deleteAccessKey(c *call, o iam.Owner, id string) (any, error) {
 	return nil, c.Store.DeleteAccessKey(c.ctx, o, id)
 }
 
@@ -211,34 +210,18 @@ func getAccessKeyLastUsed(c *call) (any, error) {
 
 // getLoginProfile says that a user has no password for a console, which there
 // is not; so it also answers who wants to delete it.
-func getLoginProfile(c *call) (any, error) {
-	o, err := c.owner()
-	if err != nil {
-		return nil, err
-	}
+func getLoginProfile(_ *call, o iam.Owner) (any, error) {
 	return nil, &iam.Error{Status: http.StatusNotFound, Code: iam.CodeNoSuchEntity, Message: "Login Profile for User " + o.Name + " cannot be found."}
 }
 
 func putPolicy(kind string) func(*call) (any, error) {
-	return func(c *call) (any, error) {
-		ref, err := c.ref(kind)
-		if err != nil {
-			return nil, err
-		}
+	return on(kind, func(c *call, ref iam.Ref) (any, error) {
 		return nil, c.Store.PutInlinePolicy(c.ctx, ref, c.form.Get("PolicyName"), c.form.Get("PolicyDocument"))
-	}
+	})
 }
 
 func getPolicy(kind string) func(*call) (any, error) {
-	return func(c *call) (any, error) {
-		ref, err := c.ref(kind)
-		if err != nil {
-			return nil, err
-		}
-		name, err := c.need("PolicyName")
-		if err != nil {
-			return nil, err
-		}
+	return onWith(kind, "PolicyName", func(c *call, ref iam.Ref, name string) (any, error) {
 		p, err := c.Store.InlinePolicy(c.ctx, ref, name)
 		out := struct {
 			UserName       string `xml:",omitempty"`
@@ -252,15 +235,11 @@ func getPolicy(kind string) func(*call) (any, error) {
 			out.UserName = ref.Name
 		}
 		return out, err
-	}
+	})
 }
 
 func listInline(kind string) func(*call) (any, error) {
-	return func(c *call) (any, error) {
-		ref, err := c.ref(kind)
-		if err != nil {
-			return nil, err
-		}
+	return on(kind, func(c *call, ref iam.Ref) (any, error) {
 		all, err := c.Store.InlinePolicies(c.ctx, ref)
 		if err != nil {
 			return nil, err
@@ -270,21 +249,13 @@ func listInline(kind string) func(*call) (any, error) {
 			PolicyNames list[string]
 			page
 		}{listOf(some, func(p meta.NamedPolicy) string { return p.Name }), p}, err
-	}
+	})
 }
 
 func deletePolicy(kind string) func(*call) (any, error) {
-	return func(c *call) (any, error) {
-		ref, err := c.ref(kind)
-		if err != nil {
-			return nil, err
-		}
-		name, err := c.need("PolicyName")
-		if err != nil {
-			return nil, err
-		}
+	return onWith(kind, "PolicyName", func(c *call, ref iam.Ref, name string) (any, error) {
 		return nil, c.Store.DeleteInlinePolicy(c.ctx, ref, name)
-	}
+	})
 }
 
 func attach(kind string) func(*call) (any, error) {
@@ -296,30 +267,18 @@ func detach(kind string) func(*call) (any, error) {
 }
 
 func withPolicy(kind string, do func(*call, iam.Ref, string) error) func(*call) (any, error) {
-	return func(c *call) (any, error) {
-		ref, err := c.ref(kind)
-		if err != nil {
-			return nil, err
-		}
-		arn, err := c.need("PolicyArn")
-		if err != nil {
-			return nil, err
-		}
+	return onWith(kind, "PolicyArn", func(c *call, ref iam.Ref, arn string) (any, error) {
 		if !strings.HasPrefix(arn, "arn:aws:iam::") {
 			return nil, iam.Invalid("ARN %s is not valid.", arn)
 		}
 		return nil, do(c, ref, arn)
-	}
+	})
 }
 
 type attachedXML struct{ PolicyName, PolicyArn string }
 
 func listAttached(kind string) func(*call) (any, error) {
-	return func(c *call) (any, error) {
-		ref, err := c.ref(kind)
-		if err != nil {
-			return nil, err
-		}
+	return on(kind, func(c *call, ref iam.Ref) (any, error) {
 		all, err := c.Store.Attachments(c.ctx, ref)
 		if err != nil {
 			return nil, err
@@ -329,31 +288,19 @@ func listAttached(kind string) func(*call) (any, error) {
 			AttachedPolicies list[attachedXML]
 			page
 		}{listOf(some, func(arn string) attachedXML { return attachedXML{arn[strings.LastIndexByte(arn, '/')+1:], arn} }), p}, err
-	}
+	})
 }
 
 func putBoundary(kind string) func(*call) (any, error) {
-	return func(c *call) (any, error) {
-		ref, err := c.ref(kind)
-		if err != nil {
-			return nil, err
-		}
-		arn, err := c.need("PermissionsBoundary")
-		if err != nil {
-			return nil, err
-		}
+	return onWith(kind, "PermissionsBoundary", func(c *call, ref iam.Ref, arn string) (any, error) {
 		return nil, c.Store.SetBoundary(c.ctx, ref, arn)
-	}
+	})
 }
 
 func deleteBoundary(kind string) func(*call) (any, error) {
-	return func(c *call) (any, error) {
-		ref, err := c.ref(kind)
-		if err != nil {
-			return nil, err
-		}
+	return on(kind, func(c *call, ref iam.Ref) (any, error) {
 		return nil, c.Store.SetBoundary(c.ctx, ref, "")
-	}
+	})
 }
 
 type roleResult struct{ Role roleXML }
@@ -375,11 +322,7 @@ func createRole(c *call) (any, error) {
 	return roleResult{toRole(p)}, err
 }
 
-func getRole(c *call) (any, error) {
-	ref, err := c.ref(meta.KindRole)
-	if err != nil {
-		return nil, err
-	}
+func getRole(c *call, ref iam.Ref) (any, error) {
 	p, err := c.Store.Principal(c.ctx, ref)
 	return roleResult{toRole(p)}, err
 }
@@ -395,27 +338,19 @@ func listRoles(c *call) (any, error) {
 // empty is the result of an operation that answers one without members.
 type empty struct{}
 
-func updateRole(c *call) (any, error) {
-	ref, err := c.ref(meta.KindRole)
-	if err != nil {
-		return nil, err
-	}
+func updateRole(c *call, ref iam.Ref) (any, error) {
 	var description *string
 	if c.form.Has("Description") {
 		text := c.form.Get("Description")
 		description = &text
 	}
-	var length time.Duration
-	if length, err = c.seconds("MaxSessionDuration"); err != nil {
+	length, err := c.seconds("MaxSessionDuration")
+	if err != nil {
 		return nil, err
 	}
 	return empty{}, c.Store.UpdateRole(c.ctx, ref, description, length)
 }
 
-func updateTrust(c *call) (any, error) {
-	ref, err := c.ref(meta.KindRole)
-	if err != nil {
-		return nil, err
-	}
+func updateTrust(c *call, ref iam.Ref) (any, error) {
 	return nil, c.Store.SetTrustPolicy(c.ctx, ref, c.form.Get("PolicyDocument"))
 }

@@ -30,6 +30,7 @@ var layers = []layer{
 	{"what looks after bytes and rows", []string{"internal/audit"}},
 	{"the domain: every rule once, for both doors", []string{"internal/registry"}},
 	{"background work", []string{"internal/event", "internal/replicate", "internal/scan", "internal/upstream"}},
+	{"what doors share", []string{"internal/awsjson"}},
 	{"the doors", []string{"internal/console", "internal/ecrapi", "internal/iamapi", "internal/kmsapi", "internal/ociapi"}},
 	{"the wiring", []string{"internal/server"}},
 	{"the command", []string{"cmd/berth"}},

@@ -59,7 +59,7 @@ can read the backup, and with it everybody.`,
 			} else if !withKey {
 				key = fmt.Sprintf("The master key is not in it: keep a copy of %s in another place, nothing can be restored without it.", s.Keyring.Path())
 			}
-			_, err = fmt.Fprintf(env.stdout, "backed up %d rows and %d blobs (%d bytes) to %s\n%s\n", rows, m.Blobs, m.Bytes, args[0], key)
+			_, err = fmt.Fprintf(env.stdout, "backed up %d rows, small blobs among them, and %d larger blobs (%d bytes) to %s\n%s\n", rows, m.Blobs, m.Bytes, args[0], key)
 			if err == nil && m.Missing > 0 {
 				err = fmt.Errorf("%d blobs are damaged or missing and not in the backup: run berth fsck", m.Missing)
 			}

@@ -165,6 +165,9 @@ func (b *backup) copies(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if len(row["sealed"].([]byte)) > 0 {
+			return nil // its bytes are in the row
+		}
 		a := archivedBlob{Domain: row["domain"].(string), ID: row["location"].(string), DataKey: row["data_key"].(int64), Size: row["size"].(int64)}
 		err = b.copy(ctx, &a, row["digest"].(string))
 		if isWrong(err) {

@@ -10,6 +10,8 @@ import (
 
 	"berth/internal/blob"
 	"berth/internal/meta"
+	"berth/internal/seal"
+	"berth/internal/upload"
 )
 
 // copyOf is where a row's bytes lie.
@@ -17,12 +19,24 @@ func copyOf(b meta.Blob) blob.Copy {
 	return blob.Copy{Domain: b.Domain, ID: b.Location, DataKey: b.DataKey, Size: b.Size}
 }
 
+// open reads the bytes of a row.
+func (a *Auditor) open(ctx context.Context, b meta.Blob) (blob.Reader, error) {
+	if !upload.IsSmall(b) {
+		return a.Blobs.Open(ctx, copyOf(b))
+	}
+	r, err := upload.OpenSmall(ctx, a.Ring, b)
+	if errors.Is(err, seal.ErrAltered) {
+		err = fmt.Errorf("%w: %w", blob.ErrDamaged, err)
+	}
+	return r, err
+}
+
 // errMismatch says that bytes have another digest than their row.
 var errMismatch = fmt.Errorf("%w: they have another digest", blob.ErrDamaged)
 
 // read opens a copy and, when it is asked to, reads it whole through wrap.
 func (a *Auditor) read(ctx context.Context, b meta.Blob, whole bool, wrap func(io.Reader) io.Reader) (err error) {
-	r, err := a.Blobs.Open(ctx, copyOf(b))
+	r, err := a.open(ctx, b)
 	if err != nil {
 		return err
 	}

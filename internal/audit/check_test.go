@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -40,6 +41,15 @@ func TestCheck(t *testing.T) {
 		}, audit.DamagedBlob, false, audit.DamagedBlob},
 		{"a bit", true, func(t *testing.T, b *bench) { flip(t, b.file(b.blob(digest.FromString("layer")).Location)) }, audit.DamagedBlob, false, audit.DamagedBlob},
 		{"a bit that only a deep check finds", false, func(t *testing.T, b *bench) { flip(t, b.file(b.blob(digest.FromString("layer")).Location)) }, "", true, ""},
+		{"a bit in the row of a small blob", false, func(_ *testing.T, b *bench) {
+			b.update(func(tx *meta.Tx) error {
+				row := b.blobIn(tx, digest.FromString("{}"))
+				bad := row
+				bad.Location, bad.Sealed = "again", bytes.Clone(row.Sealed)
+				bad.Sealed[len(bad.Sealed)-1] ^= 1
+				return tx.ReplaceBlob(row, bad)
+			})
+		}, audit.DamagedBlob, false, audit.DamagedBlob},
 		{"marked and whole", true, func(_ *testing.T, b *bench) {
 			b.update(func(tx *meta.Tx) error {
 				return tx.MarkVerified(b.blobIn(tx, digest.FromString("layer")), time.Now(), true)

@@ -62,7 +62,8 @@ func newBench(t testing.TB) *bench {
 	log := slog.New(slog.DiscardHandler)
 	b.Registry = registry.New(registry.Options{
 		DB: db, Blobs: blobs, Seal: b.ring, KMS: b.kms, Cursors: tokens, Log: log, Now: time.Now,
-		Host: func(meta.Scope) string { return "registry.test" },
+		MaxSmall: 4, // configurations lie in their rows, layers in the store
+		Host:     func(meta.Scope) string { return "registry.test" },
 	})
 	b.Auditor = audit.New(audit.Stores{DB: db, Blobs: blobs, Ring: b.ring, Log: log, Now: time.Now})
 	return b

@@ -102,7 +102,7 @@ func (a *Archive) load(tx *meta.Tx, tables []meta.Table, there map[string]blob.C
 			if err != nil {
 				return err
 			}
-			if t.Name == "blobs" {
+			if sealed, _ := row["sealed"].([]byte); t.Name == "blobs" && len(sealed) == 0 {
 				location := row["location"].(string)
 				if c, ok := there[location]; ok {
 					row["location"], row["data_key"] = c.ID, c.DataKey

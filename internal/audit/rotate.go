@@ -4,13 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
+
+	"github.com/google/uuid"
+	"github.com/opencontainers/go-digest"
 
 	"berth/internal/kms"
 	"berth/internal/kms/keyring"
 	"berth/internal/meta"
 	"berth/internal/seal"
+	"berth/internal/upload"
 )
 
 // Settle is how long a new key waits, by default, until nobody uses the one
@@ -290,26 +295,44 @@ func (r *rotation) skip(domain string) {
 // resealBlob gives a row a copy under the youngest key. A stop before the row
 // leaves a copy that nothing refers to, which the next audit removes.
 func (r *rotation) resealBlob(ctx context.Context, b meta.Blob) error {
-	from, err := r.Auditor.Blobs.Open(ctx, copyOf(b))
+	from, err := r.open(ctx, b)
 	if err != nil {
 		return err
 	}
-	c, err := r.seal(ctx, b, b.Domain, from)
+	fresh, err := r.again(ctx, b, from)
 	if err = errors.Join(err, from.Close()); err != nil {
 		return err
 	}
-	fresh := b
-	fresh.Location, fresh.DataKey, fresh.CreatedAt, fresh.VerifiedAt = c.ID, c.DataKey, r.Now(), r.Now()
 	err = r.DB.Update(ctx, func(tx *meta.Tx) error {
-		if err := tx.CheckDataKey(c.DataKey); err != nil {
+		if err := tx.CheckDataKey(fresh.DataKey); err != nil {
 			return err
 		}
 		return tx.ReplaceBlob(b, fresh)
 	})
-	if errors.Is(err, meta.ErrNotFound) {
-		err = errors.Join(err, r.Auditor.Blobs.Delete(ctx, c)) // no row ever named it
+	if errors.Is(err, meta.ErrNotFound) && !upload.IsSmall(fresh) {
+		err = errors.Join(err, r.Auditor.Blobs.Delete(ctx, copyOf(fresh))) // no row ever named it
 	}
 	return err
+}
+
+// again seals the bytes of a row under the youngest key, where they lay before:
+// in the row, or in the blob store.
+func (r *rotation) again(ctx context.Context, b meta.Blob, from io.Reader) (meta.Blob, error) {
+	b.CreatedAt, b.VerifiedAt = r.Now(), r.Now()
+	if !upload.IsSmall(b) {
+		c, err := r.seal(ctx, b, b.Domain, from)
+		b.Location, b.DataKey = c.ID, c.DataKey
+		return b, err
+	}
+	text, err := io.ReadAll(from)
+	if err != nil {
+		return b, err
+	}
+	if digest.Digest(b.Digest).Algorithm().FromBytes(text) != digest.Digest(b.Digest) {
+		return b, errMismatch
+	}
+	b.Location = uuid.NewString()
+	return upload.SealSmall(ctx, r.Ring, b, text)
 }
 
 func (r *rotation) resealManifests(ctx context.Context, g generations) error {

@@ -64,7 +64,7 @@ func newLab(t testing.TB) *lab {
 	tokens, err := token.New(bytes.Repeat([]byte{7}, token.KeySize), l.clock)
 	must(err)
 	l.reg = registry.New(registry.Options{
-		DB: l.db, Blobs: l.blobs, Seal: ring, KMS: keys, Cursors: tokens, Log: quiet, Now: l.clock,
+		DB: l.db, Blobs: l.blobs, Seal: ring, KMS: keys, Cursors: tokens, Log: quiet, Now: l.clock, MaxSmall: -1,
 		Host: func(meta.Scope) string { return "registry.test" },
 	})
 	l.gc = l.collector()

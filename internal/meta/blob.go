@@ -17,15 +17,19 @@ type Blob struct {
 	CreatedAt  time.Time
 	VerifiedAt time.Time // when all of its bytes were last read and found right; zero when never
 	Damaged    bool      // its bytes were found wrong; the next push replaces them
+	Sealed     []byte    // the bytes themselves, sealed, where the row holds them; empty: they are in the blob store
 }
 
-const blobColumns = `b.id, b.domain, b.digest, b.size, b.location, b.data_key, b.created_at, b.verified_at, b.damaged`
+const (
+	blobFacts   = `b.id, b.domain, b.digest, b.size, b.location, b.data_key, b.created_at, b.verified_at, b.damaged`
+	blobColumns = blobFacts + `, b.sealed`
+)
 
 // blobReturning is blobColumns for RETURNING, where SQLite knows no alias.
-const blobReturning = `id, domain, digest, size, location, data_key, created_at, verified_at, damaged`
+const blobReturning = `id, domain, digest, size, location, data_key, created_at, verified_at, damaged, sealed`
 
 func blobFields(b *Blob, created, verified *int64, damaged *int) []any {
-	return []any{&b.ID, &b.Domain, &b.Digest, &b.Size, &b.Location, &b.DataKey, created, verified, damaged}
+	return []any{&b.ID, &b.Domain, &b.Digest, &b.Size, &b.Location, &b.DataKey, created, verified, damaged, &b.Sealed}
 }
 
 func scanBlob(s scanner) (Blob, error) {
@@ -46,28 +50,45 @@ func (tx *Tx) EnsureBlob(b Blob) (Blob, error) {
 	have, err := tx.Blob(b.Domain, b.Digest)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return get(tx, scanBlob, `INSERT INTO blobs (domain, digest, size, location, data_key, created_at, verified_at, damaged)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, 0) RETURNING `+blobReturning,
-			b.Domain, b.Digest, b.Size, b.Location, b.DataKey, micros(b.CreatedAt), micros(b.VerifiedAt))
+		return get(tx, scanBlob, `INSERT INTO blobs (domain, digest, size, location, data_key, created_at, verified_at, damaged, sealed)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8) RETURNING `+blobReturning,
+			b.Domain, b.Digest, b.Size, b.Location, b.DataKey, micros(b.CreatedAt), micros(b.VerifiedAt), notNil(b.Sealed))
 	case err != nil || have.Location == b.Location:
 		return have, err
 	case have.Damaged:
 		b.ID = have.ID
 		return b, tx.ReplaceBlob(have, b)
 	default:
-		return have, tx.AddTrash(Trash{b.Location, b.Domain, b.DataKey, b.Size, b.CreatedAt})
+		return have, tx.discard(b, b.CreatedAt)
 	}
 }
 
 // ReplaceBlob gives a row another copy of its bytes; the old one goes to the
 // trash. ErrNotFound: the row is gone or has another copy by now.
 func (tx *Tx) ReplaceBlob(old, b Blob) error {
-	err := tx.one(`UPDATE blobs SET location = $3, size = $4, verified_at = $5, damaged = 0, data_key = $6
-		WHERE id = $1 AND location = $2`, old.ID, old.Location, b.Location, b.Size, micros(b.VerifiedAt), b.DataKey)
+	err := tx.one(`UPDATE blobs SET location = $3, size = $4, verified_at = $5, damaged = 0, data_key = $6, sealed = $7
+		WHERE id = $1 AND location = $2`, old.ID, old.Location, b.Location, b.Size, micros(b.VerifiedAt), b.DataKey, notNil(b.Sealed))
 	if err != nil {
 		return err
 	}
-	return tx.AddTrash(Trash{old.Location, old.Domain, old.DataKey, old.Size, b.CreatedAt})
+	return tx.discard(old, b.CreatedAt)
+}
+
+// discard notes the copy of a blob that no row names any more; bytes that were in
+// the row are gone with it.
+func (tx *Tx) discard(b Blob, at time.Time) error {
+	if len(b.Sealed) > 0 {
+		return nil
+	}
+	return tx.AddTrash(Trash{b.Location, b.Domain, b.DataKey, b.Size, at})
+}
+
+// notNil is for columns that are never NULL.
+func notNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
 }
 
 // Blob finds a domain's copy of a digest.

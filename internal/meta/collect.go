@@ -41,17 +41,18 @@ type OwnedBlob struct {
 }
 
 // OwnedBlobs pages through all blobs in the order of their IDs, starting after
-// the one given.
+// the one given. It does not read the bytes that rows hold.
 func (tx *Tx) OwnedBlobs(after int64, limit int) ([]OwnedBlob, error) {
 	return list(tx, func(s scanner) (b OwnedBlob, err error) {
 		var (
 			created, verified int64
 			damaged           int
 		)
-		err = s.Scan(append(blobFields(&b.Blob, &created, &verified, &damaged), &b.Owned)...)
+		facts := blobFields(&b.Blob, &created, &verified, &damaged)
+		err = s.Scan(append(facts[:len(facts)-1], &b.Owned)...)
 		b.CreatedAt, b.VerifiedAt, b.Damaged = fromMicros(created), fromMicros(verified), damaged != 0
 		return b, err
-	}, `SELECT `+blobColumns+`, EXISTS (SELECT 1 FROM repository_blobs r WHERE r.blob_id = b.id)
+	}, `SELECT `+blobFacts+`, EXISTS (SELECT 1 FROM repository_blobs r WHERE r.blob_id = b.id)
 		FROM blobs b WHERE b.id > $1 ORDER BY b.id LIMIT $2`, after, limit)
 }
 
@@ -63,5 +64,5 @@ func (tx *Tx) DropBlob(id int64, at time.Time) (Blob, error) {
 	if err != nil {
 		return b, err
 	}
-	return b, tx.AddTrash(Trash{b.Location, b.Domain, b.DataKey, b.Size, at})
+	return b, tx.discard(b, at)
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // SchemaVersion is the version of the newest migration.
-const SchemaVersion = 5
+const SchemaVersion = 11
 
 // A Table is one of those that a backup carries.
 type Table struct {
@@ -27,11 +27,25 @@ func Tables(version int) []Table {
 	if version < 3 || version > SchemaVersion {
 		return nil
 	}
-	out := tablesOf3() // what 4 changed is not in a backup
+	out := tables(tablesOf3()) // what 4 changed is not in a backup
 	if version >= 5 {
 		out = append(out, tablesOf5()...)
 	}
+	if version >= 11 {
+		out.with("blobs", "sealed bytes")
+	}
 	return out
+}
+
+type tables []Table
+
+// with adds a column to a table.
+func (ts tables) with(name, column string) {
+	for i := range ts {
+		if ts[i].Name == name {
+			ts[i].Columns = append(ts[i].Columns, column)
+		}
+	}
 }
 
 func tablesOf3() []Table {

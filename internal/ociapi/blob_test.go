@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"berth/internal/testkit"
+	"berth/internal/upload"
 )
 
 func TestChunkedUpload(t *testing.T) {
@@ -181,7 +182,7 @@ func TestDamagedBlobIsAServerError(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			r.create("app")
-			data := []byte("precious")
+			data := bytes.Repeat([]byte("precious"), upload.MaxSmall/8+1) // lies in the blob store
 			d := r.putBlob("app", data)
 			_, files := r.files()
 			if err := damage(files[0]); err != nil {

@@ -16,8 +16,7 @@ import (
 type Sealer interface {
 	// Ensure makes sure that the domain's key can be used now.
 	Ensure(ctx context.Context, d seal.Domain) error
-	Seal(ctx context.Context, domain, purpose string, text []byte) ([]byte, error)
-	Open(ctx context.Context, domain, purpose string, sealed []byte) ([]byte, error)
+	upload.Sealer
 }
 
 // domain is what may share one copy of bytes with the repository: its account
@@ -81,7 +80,16 @@ func (r *Registry) openStored(ctx context.Context, repo meta.Repository, b meta.
 	if b.Damaged {
 		return nil, fmt.Errorf("blob %s of repository %s: %w and waits to be pushed again", b.Digest, repo.Name, blob.ErrDamaged)
 	}
-	f, err := r.blobs.Open(ctx, copyOf(b))
+	var f blob.Reader
+	var err error
+	if upload.IsSmall(b) {
+		f, err = upload.OpenSmall(ctx, r.seal, b)
+		if errors.Is(err, seal.ErrAltered) {
+			err = fmt.Errorf("%w: %w", blob.ErrDamaged, err)
+		}
+	} else {
+		f, err = r.blobs.Open(ctx, copyOf(b))
+	}
 	if err != nil {
 		r.noteDamage(ctx, b, err)
 		return nil, kmsRefusal(fmt.Errorf("blob %s of repository %s has a row but cannot be opened: %w", b.Digest, repo.Name, err))

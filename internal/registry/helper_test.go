@@ -38,15 +38,18 @@ type bench struct {
 	blobs *file.Store
 	keys  *local.KMS
 
+	small int // up to how many bytes a blob lies in its row
+
 	mu  sync.Mutex
 	now time.Time
 }
 
-func newBench(t testing.TB) *bench { return openBench(t, t.TempDir()) }
+// newBench makes one whose bytes all lie in the blob store.
+func newBench(t testing.TB) *bench { return openBench(t, t.TempDir(), -1) }
 
-func openBench(t testing.TB, dir string) *bench {
+func openBench(t testing.TB, dir string, small int) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: dir, now: time.Unix(1_700_000_000, 0)}
+	b := &bench{t: t, dir: dir, small: small, now: time.Unix(1_700_000_000, 0)}
 	var err error
 	if b.db, err = sqlite.Open(context.Background(), filepath.Join(dir, "meta.db")); err != nil {
 		t.Fatal(err)
@@ -75,7 +78,7 @@ func (b *bench) over(db *meta.DB) *registry.Registry {
 	}
 	b.blobs, b.keys = blobs, keys
 	return registry.New(registry.Options{
-		DB: db, Blobs: blobs, Seal: ring, KMS: keys, Cursors: tokens, Log: slog.New(slog.DiscardHandler), Now: b.clock,
+		DB: db, Blobs: blobs, Seal: ring, KMS: keys, Cursors: tokens, Log: slog.New(slog.DiscardHandler), Now: b.clock, MaxSmall: b.small,
 		Host: func(meta.Scope) string { return "registry.test" },
 	})
 }

@@ -285,7 +285,7 @@ func (r *Registry) OpenBlob(ctx context.Context, s meta.Scope, name string, d di
 		return StoredBlob{}, err
 	}
 	out := StoredBlob{BlobInfo: BlobInfo{Digest: d, Size: m.Size}}
-	if r.direct != nil && !m.Damaged {
+	if r.direct != nil && !m.Damaged && !upload.IsSmall(m.Blob) {
 		if _, err := r.usable(ctx, repo); err != nil {
 			return StoredBlob{}, err
 		}

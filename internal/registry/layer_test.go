@@ -15,6 +15,7 @@ import (
 	"berth/internal/meta"
 	"berth/internal/registry"
 	"berth/internal/testkit"
+	"berth/internal/upload"
 )
 
 // CVE-2024-39897, CVE-2026-35172: a blob is reached through the membership of
@@ -125,6 +126,53 @@ func TestInvariant04_DamagedBlobIsNeverServed(t *testing.T) {
 			}
 			if found, _, err := b.CheckLayers(ctx, scope, "app", []digest.Digest{d}); err != nil || len(found) != 1 {
 				t.Errorf("the probe after the repair found %v, %v", found, err)
+			}
+		})
+	}
+}
+
+// As above, of a blob that lies in its row.
+func TestInvariant04_DamagedRowIsNeverServed(t *testing.T) {
+	data := []byte("small")
+	for name, damage := range map[string]func(*meta.Blob){
+		"changed":    func(b *meta.Blob) { b.Sealed[len(b.Sealed)-1] ^= 1 },
+		"cut":        func(b *meta.Blob) { b.Sealed = b.Sealed[:len(b.Sealed)-1] },
+		"a word":     func(b *meta.Blob) { b.Sealed = []byte("x") },
+		"other size": func(b *meta.Blob) { b.Size++ },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := openBench(t, t.TempDir(), upload.MaxSmall)
+			b.create("app")
+			ctx := context.Background()
+			d := b.putBlob("app", data)
+			if got, err := b.readBlob("app", d); err != nil || !bytes.Equal(got, data) {
+				t.Fatal(string(got), err)
+			}
+			err := b.db.Update(ctx, func(tx *meta.Tx) error {
+				row, err := tx.Blob(scope.Account, d.String())
+				if err != nil {
+					return err
+				}
+				bad := row
+				bad.Location, bad.Sealed = "again", bytes.Clone(row.Sealed)
+				damage(&bad)
+				return tx.ReplaceBlob(row, bad)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = b.readBlob("app", d)
+			var refusal *registry.Error
+			if err == nil || errors.As(err, &refusal) {
+				t.Fatalf("got %v, want a fault of the server", err)
+			}
+			found, missing, err := b.CheckLayers(ctx, scope, "app", []digest.Digest{d})
+			if err != nil || len(found) != 0 || len(missing) != 1 {
+				t.Errorf("the probe found %v, %v", found, err)
+			}
+			b.putBlob("app", data)
+			if got, err := b.readBlob("app", d); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("pushing again did not repair: %v", err)
 			}
 		})
 	}
@@ -255,7 +303,7 @@ func TestInvariant01_AcknowledgedSurvivesPowerCut(t *testing.T) {
 	if _, err := b.AppendUpload(ctx, scope, "app", u.ID, 0, strings.NewReader("hello ")); err != nil {
 		t.Fatal(err)
 	}
-	after := openBench(t, b.crashCopy())
+	after := openBench(t, b.crashCopy(), -1)
 	after.wantImages("app", entry(img, "v1"))
 	m, err := after.Manifest(ctx, scope, "app", byTag("v1"))
 	if err != nil || !bytes.Equal(m.Bytes, img.Root.Bytes) {

@@ -21,8 +21,8 @@ type CursorSealer interface {
 	OpenCursor(purpose, s string) ([]byte, error)
 }
 
-// Options are what a registry is made of. All fields but Redirect and Lease are
-// required.
+// Options are what a registry is made of. All fields but Redirect, Lease and
+// MaxSmall are required.
 type Options struct {
 	DB      *meta.DB
 	Blobs   blob.Store
@@ -34,6 +34,9 @@ type Options struct {
 	// Lease is how long garbage collection spares a blob that was probed; zero
 	// means hours.
 	Lease time.Duration
+	// MaxSmall is up to how many bytes a blob lies in its row; zero means
+	// [upload.MaxSmall], and less that no blob does.
+	MaxSmall int
 	// Redirect lets clients fetch blobs from the place where they are kept, if
 	// the blob store can do that.
 	Redirect bool
@@ -65,6 +68,9 @@ func New(o Options) *Registry {
 		db: o.DB, blobs: o.Blobs, uploads: upload.New(o.DB, o.Blobs, o.Seal, o.Now), pulls: newPullLog(),
 		seal: o.Seal, kms: o.KMS, cursors: o.Cursors, log: o.Log, now: o.Now, host: o.Host,
 		renewal: leaseRenewal(o.Lease),
+	}
+	if o.MaxSmall != 0 {
+		r.uploads.MaxSmall = o.MaxSmall
 	}
 	if o.Redirect {
 		r.direct, _ = o.Blobs.(blob.Redirector)

@@ -230,14 +230,20 @@ const headerSize = 1 + 8 // version, number of the data key
 //
 // with the header and the purpose as additional data.
 func (r *Ring) Seal(ctx context.Context, domain, purpose string, text []byte) ([]byte, error) {
+	sealed, _, err := r.SealUnder(ctx, domain, purpose, text)
+	return sealed, err
+}
+
+// SealUnder is Seal that tells the number of the data key too.
+func (r *Ring) SealUnder(ctx context.Context, domain, purpose string, text []byte) (sealed []byte, dataKey int64, err error) {
 	k, err := r.youngest(ctx, domain)
 	if err != nil {
-		return nil, fmt.Errorf("find the data key of %s: %w", domain, err)
+		return nil, 0, fmt.Errorf("find the data key of %s: %w", domain, err)
 	}
 	out := make([]byte, headerSize, headerSize+len(text)+k.text.Overhead())
 	out[0] = textVersion
 	binary.BigEndian.PutUint64(out[1:], uint64(k.id))
-	return k.text.Seal(out, nil, text, additional(out[:headerSize], purpose)), nil
+	return k.text.Seal(out, nil, text, additional(out[:headerSize], purpose)), k.id, nil
 }
 
 // Open opens a sealed text of the domain. ErrAltered: it is not what was

@@ -34,6 +34,8 @@ type stores struct {
 	blobs *faulty
 	repo  int64
 	clock *clock
+
+	maxSmall int // of receivers
 }
 
 type clock struct {
@@ -65,7 +67,7 @@ func newStores(t testing.TB) *stores {
 			t.Error(err)
 		}
 	})
-	s := &stores{dir: dir, db: db, clock: &clock{now: time.Unix(1_700_000_000, 0)}}
+	s := &stores{maxSmall: -1, dir: dir, db: db, clock: &clock{now: time.Unix(1_700_000_000, 0)}}
 	s.ring, _ = sealtest.New(t, db, dir, s.clock.Now)
 	if err := s.ring.Ensure(context.Background(), seal.Domain{Account: account}); err != nil {
 		t.Fatal(err)
@@ -89,7 +91,11 @@ func (s *stores) addRepository(t testing.TB, name string) int64 {
 }
 
 // receiver is a new process over the same stores.
-func (s *stores) receiver() *upload.Receiver { return upload.New(s.db, s.blobs, s.ring, s.clock.Now) }
+func (s *stores) receiver() *upload.Receiver {
+	r := upload.New(s.db, s.blobs, s.ring, s.clock.Now)
+	r.MaxSmall = s.maxSmall
+	return r
+}
 
 func (s *stores) target() upload.Target { return upload.Target{RepositoryID: s.repo, Domain: account} }
 
@@ -133,17 +139,29 @@ func (s *stores) wantStored(t testing.TB, d digest.Digest, want []byte) {
 	if !ok {
 		t.Fatalf("%s is not in the repository", d)
 	}
-	f, err := s.blobs.Open(context.Background(), copyOf(m.Blob))
+	got, err := s.read(m.Blob)
 	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := io.ReadAll(f)
-	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) || m.Size != int64(len(want)) {
 		t.Fatalf("stored %d bytes, row says %d, want %d (equal: %v)", len(got), m.Size, len(want), bytes.Equal(got, want))
 	}
+}
+
+// read gives the bytes of a row, wherever they lie.
+func (s *stores) read(b meta.Blob) ([]byte, error) {
+	var f blob.Reader
+	var err error
+	if upload.IsSmall(b) {
+		f, err = upload.OpenSmall(context.Background(), s.ring, b)
+	} else {
+		f, err = s.blobs.Open(context.Background(), copyOf(b))
+	}
+	if err != nil {
+		return nil, err
+	}
+	got, err := io.ReadAll(f)
+	return got, errors.Join(err, f.Close())
 }
 
 func copyOf(b meta.Blob) blob.Copy {

@@ -32,7 +32,14 @@ type model struct {
 // map. What was acknowledged must be there, and nothing else.
 func TestModel(t *testing.T) {
 	fewerChecks(t)
+	for name, small := range map[string]int{"all bytes in the store": -1, "small blobs in rows": 4096} {
+		t.Run(name, func(t *testing.T) { testModel(t, small) })
+	}
+}
+
+func testModel(t *testing.T, small int) {
 	s := newStores(t)
+	s.maxSmall = small
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &model{s: s, r: s.receiver(), sessions: map[string][]byte{}, blobs: map[digest.Digest][]byte{}}
 		rt.Repeat(map[string]func(*rapid.T){
@@ -199,13 +206,12 @@ func (m *model) checkBlob(t *rapid.T, d digest.Digest, want []byte) {
 	if err != nil {
 		t.Fatalf("%s: %v", d, err)
 	}
-	f, err := m.s.blobs.Open(context.Background(), copyOf(row.Blob))
+	got, err := m.s.read(row.Blob)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := io.ReadAll(f)
-	if err := errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
+	if small := len(want) <= m.r.MaxSmall; small != upload.IsSmall(row.Blob) && len(want) > 0 {
+		t.Fatalf("%s: %d bytes, in its row: %t", d, len(want), !small)
 	}
 	if !bytes.Equal(got, want) || row.Size != int64(len(want)) {
 		t.Fatalf("%s: stored %d bytes, row says %d, want %d", d, len(got), row.Size, len(want))

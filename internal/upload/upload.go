@@ -56,6 +56,8 @@ func (e *ClientError) Unwrap() error { return e.Err }
 // A Sealer seals what a session needs to go on, which has bytes of the blob in it.
 type Sealer interface {
 	Seal(ctx context.Context, domain, purpose string, text []byte) ([]byte, error)
+	// SealUnder is Seal that tells the number of the data key too.
+	SealUnder(ctx context.Context, domain, purpose string, text []byte) (sealed []byte, dataKey int64, err error)
 	Open(ctx context.Context, domain, purpose string, sealed []byte) ([]byte, error)
 }
 
@@ -74,6 +76,10 @@ type Result struct {
 
 // Receiver takes uploads.
 type Receiver struct {
+	// MaxSmall is [MaxSmall] unless it is changed before the receiver is used;
+	// when it is negative, all bytes go to the blob store.
+	MaxSmall int
+
 	db    *meta.DB
 	blobs blob.Store
 	seal  Sealer
@@ -88,7 +94,7 @@ const bufferSize = 256 << 10
 
 // New makes a receiver.
 func New(db *meta.DB, blobs blob.Store, seal Sealer, now func() time.Time) *Receiver {
-	return &Receiver{db: db, blobs: blobs, seal: seal, now: now, bufs: sync.Pool{New: func() any {
+	return &Receiver{MaxSmall: MaxSmall, db: db, blobs: blobs, seal: seal, now: now, bufs: sync.Pool{New: func() any {
 		b := make([]byte, bufferSize)
 		return &b
 	}}}
@@ -104,7 +110,7 @@ func (r *Receiver) Start(ctx context.Context, to Target, algorithm digest.Algori
 		CreatedAt: r.now(), UpdatedAt: r.now(),
 	}
 	var err error
-	if u.State, err = r.encode(ctx, u, newHash(algorithm), nil); err != nil {
+	if u.State, err = r.encode(ctx, u, &session{hash: newHash(algorithm)}); err != nil {
 		return meta.Upload{}, err
 	}
 	// Relaxed: a session is worth nothing without its bytes, which are not
@@ -182,11 +188,11 @@ func (r *Receiver) append(ctx context.Context, repositoryID int64, id string, at
 	if at != AnyOffset && at != u.Size {
 		return u, &OffsetError{Have: u.Size, Got: at}
 	}
-	h, stage, err := r.decode(ctx, u)
+	s, err := r.decode(ctx, u)
 	if err != nil {
 		return u, err
 	}
-	stage, err = r.write(ctx, stage, h, body)
+	err = r.write(ctx, s, body)
 	var client *ClientError
 	if errors.Is(err, blob.ErrNotFound) {
 		return u, r.lost(ctx, u, err)
@@ -195,12 +201,12 @@ func (r *Receiver) append(ctx context.Context, repositoryID int64, id string, at
 		return u, err
 	}
 	next := u
-	next.Size = stage.Size
+	next.Size = s.size()
 	next.UpdatedAt = r.now()
-	note(&next, stage.Size-u.Size)
+	note(&next, next.Size-u.Size)
 	// The bytes are here whether or not the client still listens.
 	ctx = context.WithoutCancel(ctx)
-	if next.State, err = r.encode(ctx, next, h, stage.State); err != nil {
+	if next.State, err = r.encode(ctx, next, s); err != nil {
 		return u, err
 	}
 	err = r.db.UpdateRelaxed(ctx, func(tx *meta.Tx) error { return saveProgress(tx, next, u.Size) })
@@ -230,24 +236,6 @@ func saveProgress(tx *meta.Tx, next meta.Upload, from int64) error {
 	return &OffsetError{Have: now.Size, Got: from}
 }
 
-// write adds body to a stage and hashes it on the way. When body fails half
-// way, the stage has what came before.
-func (r *Receiver) write(ctx context.Context, s blob.Stage, h *hasher, body io.Reader) (blob.Stage, error) {
-	w, err := r.blobs.Append(ctx, s)
-	if err != nil {
-		return s, err
-	}
-	buf := r.bufs.Get().(*[]byte)
-	defer r.bufs.Put(buf)
-	_, err = copyHashed(w, h, body, *buf, MaxLayerSize-s.Size)
-	next, cerr := w.Close()
-	if cerr != nil {
-		// Also when the client failed: what it sent may not all be here.
-		return next, cerr
-	}
-	return next, err
-}
-
 // lost ends a session whose acknowledged bytes are not in the store any more
 // (a power cut before they reached the disk, or damage). The client has to
 // start anew, as after an expired session.
@@ -270,11 +258,8 @@ func copyHashed(w io.Writer, h *hasher, body io.Reader, buf []byte, limit int64)
 			h.write(buf[:k])
 			n += int64(k)
 		}
-		if rerr == io.EOF {
-			return n, nil
-		}
 		if rerr != nil {
-			return n, &ClientError{rerr}
+			return n, clientError(rerr)
 		}
 	}
 }
@@ -315,14 +300,11 @@ func (r *Receiver) complete(ctx context.Context, to Target, id string, want []di
 	if err != nil {
 		return Result{}, err
 	}
-	h, stage, err := r.decode(ctx, u)
-	if err == nil && stage.State == nil { // nothing was ever appended: the empty blob
-		stage, err = r.write(ctx, stage, h, eof{})
-	}
+	s, err := r.decode(ctx, u)
 	if err != nil {
 		return Result{}, err
 	}
-	d, err := r.match(ctx, h, stage, want)
+	d, err := r.match(ctx, s, want)
 	if err != nil {
 		var mismatch *DigestError
 		if errors.As(err, &mismatch) {
@@ -330,23 +312,23 @@ func (r *Receiver) complete(ctx context.Context, to Target, id string, want []di
 		}
 		return Result{}, err
 	}
-	c, err := r.blobs.Commit(ctx, stage)
+	b, err := r.keep(ctx, s, d)
 	if errors.Is(err, blob.ErrNotFound) {
 		return Result{}, r.lost(ctx, u, err)
 	}
 	if err != nil {
 		return Result{}, err
 	}
-	return r.record(ctx, to, d, c, func(tx *meta.Tx) error { return tx.DeleteUpload(id) })
+	return r.record(ctx, to, b, func(tx *meta.Tx) error { return tx.DeleteUpload(id) })
 }
 
 // match finds the digest wanted that the bytes have.
-func (r *Receiver) match(ctx context.Context, h *hasher, stage blob.Stage, want []digest.Digest) (digest.Digest, error) {
-	computed := map[digest.Algorithm]digest.Digest{h.algorithm: h.sum()}
+func (r *Receiver) match(ctx context.Context, s *session, want []digest.Digest) (digest.Digest, error) {
+	computed := map[digest.Algorithm]digest.Digest{s.hash.algorithm: s.hash.sum()}
 	for _, d := range want {
 		a := d.Algorithm()
 		if computed[a] == "" {
-			other, err := r.rehash(ctx, stage, a)
+			other, err := r.rehash(ctx, s, a)
 			if err != nil {
 				return "", err
 			}
@@ -356,13 +338,13 @@ func (r *Receiver) match(ctx context.Context, h *hasher, stage blob.Stage, want 
 			return d, nil
 		}
 	}
-	return "", &DigestError{Computed: computed[h.algorithm]}
+	return "", &DigestError{Computed: computed[s.hash.algorithm]}
 }
 
-// rehash reads the staged bytes for a digest of another algorithm than the
+// rehash reads the bytes for a digest of another algorithm than the
 // session was opened with.
-func (r *Receiver) rehash(ctx context.Context, stage blob.Stage, a digest.Algorithm) (d digest.Digest, err error) {
-	f, err := r.blobs.OpenStaged(ctx, stage)
+func (r *Receiver) rehash(ctx context.Context, s *session, a digest.Algorithm) (d digest.Digest, err error) {
+	f, err := r.open(ctx, s)
 	if err != nil {
 		return "", err
 	}
@@ -372,27 +354,39 @@ func (r *Receiver) rehash(ctx context.Context, stage blob.Stage, a digest.Algori
 
 // Put stores a blob that comes whole. Nothing remains of one that fails.
 func (r *Receiver) Put(ctx context.Context, to Target, want digest.Digest, body io.Reader) (Result, error) {
-	h := newHash(want.Algorithm())
-	stage, err := r.write(ctx, blob.Stage{ID: uuid.NewString(), Domain: to.Domain}, h, body)
-	if err == nil && h.sum() != want {
-		err = &DigestError{Computed: h.sum()}
+	s := &session{hash: newHash(want.Algorithm()), stage: blob.Stage{ID: uuid.NewString(), Domain: to.Domain}}
+	err := r.write(ctx, s, body)
+	if err == nil && s.hash.sum() != want {
+		err = &DigestError{Computed: s.hash.sum()}
 	}
-	var c blob.Copy
+	var b meta.Blob
 	if err == nil {
-		c, err = r.blobs.Commit(ctx, stage)
+		b, err = r.keep(ctx, s, want)
 	}
 	if err != nil {
-		return Result{}, errors.Join(err, r.blobs.Discard(context.WithoutCancel(ctx), stage))
+		return Result{}, errors.Join(err, r.discard(ctx, s))
 	}
-	return r.record(ctx, to, want, c, func(*meta.Tx) error { return nil })
+	return r.record(ctx, to, b, func(*meta.Tx) error { return nil })
+}
+
+// keep gives the row of a blob: with its bytes, when they are few, else with the
+// copy that they are by now, durably.
+func (r *Receiver) keep(ctx context.Context, s *session, d digest.Digest) (meta.Blob, error) {
+	now := r.now()
+	b := meta.Blob{Domain: s.stage.Domain, Digest: d.String(), Size: s.size(), Location: s.stage.ID, CreatedAt: now, VerifiedAt: now}
+	if !s.staged() {
+		return SealSmall(ctx, r.seal, b, s.small)
+	}
+	c, err := r.blobs.Commit(ctx, s.stage)
+	b.Location, b.DataKey, b.Size = c.ID, c.DataKey, c.Size
+	return b, err
 }
 
 // record makes durable bytes a member of the repository. When it fails, the
 // bytes stay where they are: the rows may have been kept nevertheless, and if
 // not, an audit finds them.
-func (r *Receiver) record(ctx context.Context, to Target, d digest.Digest, c blob.Copy, also func(*meta.Tx) error) (Result, error) {
-	now := r.now()
-	res := Result{Digest: d, Size: c.Size}
+func (r *Receiver) record(ctx context.Context, to Target, b meta.Blob, also func(*meta.Tx) error) (Result, error) {
+	res := Result{Digest: digest.Digest(b.Digest), Size: b.Size}
 	err := r.db.Update(ctx, func(tx *meta.Tx) error {
 		if err := also(tx); err != nil { // first: it knows best what is gone
 			return err
@@ -401,21 +395,19 @@ func (r *Receiver) record(ctx context.Context, to Target, d digest.Digest, c blo
 			return err
 		}
 		// The key may have been retired while the bytes came.
-		if err := tx.CheckDataKey(c.DataKey); err != nil {
+		if err := tx.CheckDataKey(b.DataKey); err != nil {
 			return err
 		}
-		_, err := tx.Member(to.RepositoryID, d.String())
+		_, err := tx.Member(to.RepositoryID, b.Digest)
 		if err != nil && !errors.Is(err, meta.ErrNotFound) {
 			return err
 		}
 		res.Existed = err == nil
-		b, err := tx.EnsureBlob(meta.Blob{
-			Domain: c.Domain, Digest: d.String(), Size: c.Size, Location: c.ID, DataKey: c.DataKey, CreatedAt: now, VerifiedAt: now,
-		})
+		kept, err := tx.EnsureBlob(b)
 		if err != nil {
 			return err
 		}
-		return tx.AddMember(to.RepositoryID, b, now)
+		return tx.AddMember(to.RepositoryID, kept, b.CreatedAt)
 	})
 	if errors.Is(err, meta.ErrNotFound) {
 		err = ErrNotFound
@@ -435,14 +427,17 @@ func (r *Receiver) Cancel(ctx context.Context, repositoryID int64, id string) er
 // end removes a session's row, and its bytes if it was this call that did. A
 // session that somebody else ended may have become a blob.
 func (r *Receiver) end(ctx context.Context, u meta.Upload) error {
-	_, stage, err := r.decode(ctx, u)
+	s, err := r.decode(ctx, u)
 	if err != nil {
 		// Without its state the bytes cannot be found from here; an audit does.
-		stage = blob.Stage{ID: u.ID, Domain: u.Domain}
+		s = &session{stage: blob.Stage{ID: u.ID, Domain: u.Domain, State: []byte{}}}
 	}
 	err = r.db.Update(ctx, func(tx *meta.Tx) error {
 		if err := tx.DeleteUpload(u.ID); err != nil {
 			return err
+		}
+		if !s.staged() {
+			return nil
 		}
 		// A store may keep a small stage where its copy would be, and cannot tell
 		// the two apart. No row names that copy now, and none ever will.
@@ -454,7 +449,7 @@ func (r *Receiver) end(ctx context.Context, u meta.Upload) error {
 	if err != nil {
 		return err
 	}
-	return r.blobs.Discard(ctx, stage)
+	return r.discard(ctx, s)
 }
 
 // Expire ends the sessions without progress since before, and those whose
@@ -487,8 +482,3 @@ func (r *Receiver) Expire(ctx context.Context, before time.Time) (int, error) {
 		}
 	}
 }
-
-// eof is a body without bytes.
-type eof struct{}
-
-func (eof) Read([]byte) (int, error) { return 0, io.EOF }

@@ -169,13 +169,13 @@ func (c *chain) finish() {
 	a, err := look(c.ctx, c.data, true)
 	c.must(err, "look at the stores")
 	c.must(p.kill(), "end")
-	if want := 4 * len(c.clients); a.copies < want {
-		c.t.Errorf("%d copies are left, the clients' images have at least %d blobs", a.copies, want)
+	if want := 4 * len(c.clients); a.copies+a.small < want {
+		c.t.Errorf("%d copies and %d small blobs are left, the clients' images have at least %d blobs", a.copies, a.small, want)
 	}
 	if files := countFiles(c.t, c.data); files != a.copies+len(a.stray) {
 		c.t.Errorf("the blob store holds %d files, %d copies have rows and %d were left by kills", files, a.copies, len(a.stray))
 	}
-	c.t.Logf("%d kills, %d moments did not come, %d objects left for an audit, %d copies in the end", c.kills, c.missed, len(a.stray), a.copies)
+	c.t.Logf("%d kills, %d moments did not come, %d objects left for an audit, %d copies and %d small blobs in the end", c.kills, c.missed, len(a.stray), a.copies, a.small)
 }
 
 func countFiles(t testing.TB, data string) (n int) {

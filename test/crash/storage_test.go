@@ -13,6 +13,7 @@ import (
 	"berth/internal/blob"
 	"berth/internal/meta"
 	"berth/internal/server"
+	uploads "berth/internal/upload"
 )
 
 func digestOf(b []byte) string { return digest.FromBytes(b).String() }
@@ -20,6 +21,7 @@ func digestOf(b []byte) string { return digest.FromBytes(b).String() }
 // An audit is what bytes and rows look like from below.
 type audit struct {
 	copies  int      // named by blobs
+	small   int      // blobs that lie in their rows
 	trash   int      // named by rows that wait for deletion
 	garbage int      // memberships that no image needs, and blobs of no repository
 	stray   []string // objects that no row names
@@ -43,6 +45,7 @@ func look(ctx context.Context, data string, read bool) (a audit, err error) {
 		return a, err
 	}
 	var blobs []meta.OwnedBlob
+	var rows []meta.Blob
 	err = s.DB.View(ctx, func(tx *meta.Tx) error {
 		members, err := tx.Memberships(0, "", 1<<20)
 		if err != nil {
@@ -55,7 +58,17 @@ func look(ctx context.Context, data string, read bool) (a audit, err error) {
 		if err != nil {
 			return err
 		}
-		a.copies, a.trash = len(blobs), len(trash)
+		if rows, err = tx.Blobs(0, 1<<20); err != nil {
+			return err
+		}
+		a.trash = len(trash)
+		for _, b := range rows {
+			if uploads.IsSmall(b) {
+				a.small++
+			} else {
+				a.copies++
+			}
+		}
 		a.garbage, err = count(members, blobs)
 		if err != nil {
 			return err
@@ -66,8 +79,8 @@ func look(ctx context.Context, data string, read bool) (a audit, err error) {
 	if err != nil || !read {
 		return a, err
 	}
-	for _, b := range blobs {
-		if err := readBack(ctx, s.Blobs, b.Blob); err != nil {
+	for _, b := range rows {
+		if err := readBack(ctx, s, b); err != nil {
 			return a, err
 		}
 	}
@@ -117,8 +130,13 @@ func strays(tx *meta.Tx, objects []blob.Object) (out []string, err error) {
 }
 
 // readBack reads the bytes of a row.
-func readBack(ctx context.Context, store blob.Store, b meta.Blob) (err error) {
-	f, err := store.Open(ctx, blob.Copy{Domain: b.Domain, ID: b.Location, DataKey: b.DataKey, Size: b.Size})
+func readBack(ctx context.Context, s *server.Storage, b meta.Blob) (err error) {
+	var f blob.Reader
+	if uploads.IsSmall(b) {
+		f, err = uploads.OpenSmall(ctx, s.Ring, b)
+	} else {
+		f, err = s.Blobs.Open(ctx, blob.Copy{Domain: b.Domain, ID: b.Location, DataKey: b.DataKey, Size: b.Size})
+	}
 	if err != nil {
 		return fmt.Errorf("the row of blob %s leads to no bytes: %w", b.Digest, err)
 	}

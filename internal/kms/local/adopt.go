@@ -35,7 +35,7 @@ func (k *KMS) Adopt(ctx context.Context, s meta.Scope, text string) (arn string,
 			key, err = k.find(ctx, n)
 		}
 	default:
-		key, err = k.createMissing(ctx, n)
+		key, err = k.createMissing(ctx, n, s.Account)
 	}
 	return key.ARN, err == nil, err
 }

@@ -79,7 +79,7 @@ func (k *KMS) Resolve(ctx context.Context, account, region, text string) (string
 		case n.alias == ECRAlias && n.scope == scope:
 			key, err = k.createManaged(ctx, n)
 		case n.full && n.alias == "" && k.opt.CreateMissing:
-			key, err = k.createMissing(ctx, n)
+			key, err = k.createMissing(ctx, n, account)
 		}
 	}
 	if err != nil {
@@ -203,12 +203,17 @@ func (k *KMS) insert(ctx context.Context, key meta.KMSKey, alias string) error {
 	})
 }
 
-// createMissing makes the key of an ARN. Servers that do so together agree.
-func (k *KMS) createMissing(ctx context.Context, n name) (meta.KMSKey, error) {
+// createMissing makes the key of an ARN for the account that named it, which may
+// use it although another account's number stands in the ARN. Servers that do so
+// together agree.
+func (k *KMS) createMissing(ctx context.Context, n name, account string) (meta.KMSKey, error) {
 	_, id, _ := strings.Cut(n.arn, ":key/")
 	key := k.newKey(n.scope, id)
 	key.ARN = n.arn // the partition is the caller's
 	key.Description = "Created because a configuration named it"
+	if account != n.scope.Account {
+		key.Policy = sharedPolicy(n.scope, account)
+	}
 	if err := k.insert(ctx, key, ""); err != nil && !errors.Is(err, meta.ErrExists) {
 		return meta.KMSKey{}, err
 	}

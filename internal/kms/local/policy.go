@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"berth/internal/access"
 	"berth/internal/access/policy"
@@ -27,6 +28,12 @@ func DefaultPolicy(s meta.Scope) string {
     "Resource" : "*"
   } ]
 }`
+}
+
+// sharedPolicy is DefaultPolicy that lets another account do everything too.
+func sharedPolicy(s meta.Scope, account string) string {
+	return strings.Replace(DefaultPolicy(s), `"arn:`+partition(s.Region)+`:iam::`+s.Account+`:root"`,
+		`[ "arn:`+partition(s.Region)+`:iam::`+s.Account+`:root", "arn:`+partition(s.Region)+`:iam::`+account+`:root" ]`, 1)
 }
 
 // managedPolicy is that of the AWS managed key for ECR: ECR uses it for whoever

@@ -31,6 +31,12 @@ func Tables(version int) []Table {
 	if version >= 5 {
 		out = append(out, tablesOf5()...)
 	}
+	if version >= 6 {
+		for _, column := range []string{"status text", "archived_at int", "activated_at int"} {
+			out.with("images", column)
+		}
+		out = append(out, tablesOf6()...)
+	}
 	if version >= 11 {
 		out.with("blobs", "sealed bytes")
 	}
@@ -99,6 +105,24 @@ func tablesOf5() []Table {
 		{"iam_attachments", []string{"principal_id text", "arn text"}, 2, false},
 		{"iam_oidc_providers", []string{
 			"arn text", "account text", "url text", "client_ids text", "thumbprints text", "tags text", "created_at int",
+		}, 1, false},
+	}
+}
+
+// tablesOf6 are those that version 6 added.
+func tablesOf6() []Table {
+	return []Table{
+		{"creation_templates", []string{
+			"account text", "region text", "prefix text", "description text", "encryption text", "kms_key text", "resource_tags text",
+			"mutability text", "mutability_filters text", "policy text", "lifecycle text", "applied_for text", "custom_role_arn text",
+			"created_at int", "updated_at int",
+		}, 3, false},
+		{"image_scans", []string{
+			"image_id int", "scan_type text", "status text", "description text", "reason text", "requested_at int",
+		}, 2, false},
+		{"replication_backfills", []string{
+			"id text", "account text", "region text", "destination_account text", "destination_region text", "status text",
+			"failure_code text", "total_count int", "completed_count int", "failed_count int", "started_at int", "ended_at int",
 		}, 1, false},
 	}
 }

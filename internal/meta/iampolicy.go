@@ -219,12 +219,13 @@ func (tx *Tx) HasRepositories(account string) (bool, error) {
 }
 
 // DeleteAccount removes an account with its users, roles, policies, identity
-// providers, sessions and access keys, its cache rules and the settings of its
-// registries: another one of the same number begins anew. KMS keys stay, since
+// providers, sessions and access keys, its cache rules, creation templates,
+// backfills and the settings of its registries: another one of the same number begins anew. KMS keys stay, since
 // others may have sealed with them.
 func (tx *Tx) DeleteAccount(id string) error {
 	tx.keys = true
-	for _, table := range []string{"access_keys", "iam_sessions", "iam_principals", "iam_policies", "iam_oidc_providers", "cache_rules"} {
+	for _, table := range []string{"access_keys", "iam_sessions", "iam_principals", "iam_policies", "iam_oidc_providers", "cache_rules",
+		"creation_templates", "replication_backfills"} {
 		if err := tx.exec(`DELETE FROM `+table+` WHERE account = $1`, id); err != nil {
 			return err
 		}

@@ -1,6 +1,9 @@
 package meta
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // An Image is one manifest in a repository: an image, an index or an artifact.
 type Image struct {
@@ -14,23 +17,41 @@ type Image struct {
 	ManifestSize int64
 	PushedAt     time.Time
 	PulledAt     time.Time // last recorded pull; zero when never pulled
+	Status       string    // ImageActive, …; empty stands for ImageActive in a new image
+	ArchivedAt   time.Time // last time that it was archived; zero for never
+	ActivatedAt  time.Time // last time that it was restored; zero for never
 }
 
-const imageColumns = `i.id, i.repository_id, i.digest, i.media_type, i.artifact_type, i.subject, i.size,
-	i.manifest_size, i.pushed_at, i.pulled_at`
+// Values of an image's status (API_ImageDetail, imageStatus).
+const (
+	ImageActive     = "ACTIVE"
+	ImageArchived   = "ARCHIVED"
+	ImageActivating = "ACTIVATING"
+)
 
-func imageFields(i *Image, pushed, pulled *int64) []any {
+const imageColumns = `i.id, i.repository_id, i.digest, i.media_type, i.artifact_type, i.subject, i.size,
+	i.manifest_size, i.pushed_at, i.pulled_at, i.status, i.archived_at, i.activated_at`
+
+// imageTimes are the times of a row.
+type imageTimes struct{ pushed, pulled, archived, activated int64 }
+
+func (t imageTimes) set(i *Image) {
+	i.PushedAt, i.PulledAt = fromMicros(t.pushed), fromMicros(t.pulled)
+	i.ArchivedAt, i.ActivatedAt = fromMicros(t.archived), fromMicros(t.activated)
+}
+
+func imageFields(i *Image, t *imageTimes) []any {
 	return []any{&i.ID, &i.RepositoryID, &i.Digest, &i.MediaType, &i.ArtifactType, &i.Subject, &i.Size,
-		&i.ManifestSize, pushed, pulled}
+		&i.ManifestSize, &t.pushed, &t.pulled, &i.Status, &t.archived, &t.activated}
 }
 
 func scanImage(s scanner) (Image, error) {
 	var (
-		i              Image
-		pushed, pulled int64
+		i Image
+		t imageTimes
 	)
-	err := s.Scan(imageFields(&i, &pushed, &pulled)...)
-	i.PushedAt, i.PulledAt = fromMicros(pushed), fromMicros(pulled)
+	err := s.Scan(imageFields(&i, &t)...)
+	t.set(&i)
 	return i, err
 }
 
@@ -42,20 +63,22 @@ type StoredManifest struct {
 
 func scanManifest(s scanner) (StoredManifest, error) {
 	var (
-		m              StoredManifest
-		pushed, pulled int64
+		m StoredManifest
+		t imageTimes
 	)
-	err := s.Scan(append(imageFields(&m.Image, &pushed, &pulled), &m.Bytes)...)
-	m.PushedAt, m.PulledAt = fromMicros(pushed), fromMicros(pulled)
+	err := s.Scan(append(imageFields(&m.Image, &t), &m.Bytes)...)
+	t.set(&m.Image)
 	return m, err
 }
 
 // InsertImage adds a manifest and sets its ID. ErrExists: the digest is there.
 func (tx *Tx) InsertImage(m *StoredManifest) (err error) {
+	m.Status = cmp.Or(m.Status, ImageActive)
 	m.ID, err = tx.insert(`INSERT INTO images (repository_id, digest, media_type, artifact_type, subject, size,
-		manifest_size, pushed_at, pulled_at, manifest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id`,
+		manifest_size, pushed_at, pulled_at, manifest, status, archived_at, activated_at)
+		VALUES (`+placeholders(1, 13)+`) RETURNING id`,
 		m.RepositoryID, m.Digest, m.MediaType, m.ArtifactType, m.Subject, m.Size,
-		m.ManifestSize, micros(m.PushedAt), micros(m.PulledAt), m.Bytes)
+		m.ManifestSize, micros(m.PushedAt), micros(m.PulledAt), m.Bytes, m.Status, micros(m.ArchivedAt), micros(m.ActivatedAt))
 	return err
 }
 
@@ -93,6 +116,27 @@ const (
 	Untagged
 )
 
+// An ImageFilter selects images of a listing.
+type ImageFilter struct {
+	Tags   TagFilter
+	Status string // ImageActive, …; empty for all
+}
+
+// where is the condition on images i. A status is one of the constants above, so
+// that it may stand in the statement, where it makes no parameter.
+func (f ImageFilter) where() string {
+	return f.Tags.where() + statusIs(f.Status)
+}
+
+func statusIs(status string) string {
+	switch status {
+	case ImageActive, ImageArchived, ImageActivating:
+		return ` AND i.status = '` + status + `'`
+	default:
+		return ""
+	}
+}
+
 func (f TagFilter) where() string {
 	switch f {
 	case Tagged:
@@ -105,7 +149,7 @@ func (f TagFilter) where() string {
 }
 
 // Images lists up to limit images in push order, starting after the ID given.
-func (tx *Tx) Images(repositoryID int64, f TagFilter, after int64, limit int) ([]Image, error) {
+func (tx *Tx) Images(repositoryID int64, f ImageFilter, after int64, limit int) ([]Image, error) {
 	return list(tx, scanImage, `SELECT `+imageColumns+` FROM images i
 		WHERE i.repository_id = $1 AND i.id > $2`+f.where()+` ORDER BY i.id LIMIT $3`, repositoryID, after, limit)
 }
@@ -119,7 +163,7 @@ type ImageTag struct {
 
 // ImageTags lists up to limit pairs of image and tag in push order, starting
 // after the pair given.
-func (tx *Tx) ImageTags(repositoryID int64, f TagFilter, afterImage int64, afterTag string, limit int) ([]ImageTag, error) {
+func (tx *Tx) ImageTags(repositoryID int64, f ImageFilter, afterImage int64, afterTag string, limit int) ([]ImageTag, error) {
 	return list(tx, func(s scanner) (t ImageTag, err error) { return t, s.Scan(&t.ImageID, &t.Digest, &t.Tag) },
 		`SELECT i.id, i.digest, COALESCE(n.name, '') FROM images i LEFT JOIN tags n ON n.image_id = i.id
 		WHERE i.repository_id = $1 AND i.id >= $2 AND (i.id > $2 OR COALESCE(n.name, '') > $3)`+f.where()+`
@@ -127,9 +171,9 @@ func (tx *Tx) ImageTags(repositoryID int64, f TagFilter, afterImage int64, after
 }
 
 // Referrers lists up to limit images whose subject is the digest given, of the
-// artifact types given unless there are none, in push order, starting after the
-// ID given, with their bytes.
-func (tx *Tx) Referrers(repositoryID int64, subject string, artifactTypes []string, after int64, limit int) ([]StoredManifest, error) {
+// artifact types given unless there are none and of a status unless that is
+// empty, in push order, starting after the ID given, with their bytes.
+func (tx *Tx) Referrers(repositoryID int64, subject string, artifactTypes []string, status string, after int64, limit int) ([]StoredManifest, error) {
 	args, types := []any{repositoryID, subject, after, limit}, ""
 	if len(artifactTypes) > 0 {
 		types = ` AND i.artifact_type IN (` + placeholders(len(args)+1, len(artifactTypes)) + `)`
@@ -138,8 +182,25 @@ func (tx *Tx) Referrers(repositoryID int64, subject string, artifactTypes []stri
 		args = append(args, t)
 	}
 	return list(tx, scanManifest, `SELECT `+imageColumns+`, i.manifest FROM images i
-		WHERE i.repository_id = $1 AND i.subject = $2 AND i.subject <> '' AND i.id > $3`+types+`
+		WHERE i.repository_id = $1 AND i.subject = $2 AND i.subject <> '' AND i.id > $3`+types+statusIs(status)+`
 		ORDER BY i.id LIMIT $4`, args...)
+}
+
+// ReferrersOf lists all images whose subject is the digest given.
+func (tx *Tx) ReferrersOf(repositoryID int64, subject string) ([]Image, error) {
+	return list(tx, scanImage, `SELECT `+imageColumns+` FROM images i
+		WHERE i.repository_id = $1 AND i.subject = $2 AND i.subject <> '' ORDER BY i.id`, repositoryID, subject)
+}
+
+// SetStorage writes the status of an image with its times.
+func (tx *Tx) SetStorage(i Image) error {
+	return tx.one(`UPDATE images SET status = $2, archived_at = $3, activated_at = $4 WHERE id = $1`,
+		i.ID, i.Status, micros(i.ArchivedAt), micros(i.ActivatedAt))
+}
+
+// Activating lists up to limit images that are being restored.
+func (tx *Tx) Activating(limit int) ([]Image, error) {
+	return list(tx, scanImage, `SELECT `+imageColumns+` FROM images i WHERE i.status = 'ACTIVATING' ORDER BY i.id LIMIT $1`, limit)
 }
 
 // DeleteImage removes an image with its tags and references.
@@ -171,6 +232,30 @@ func (tx *Tx) InsertReference(img Image, r Reference) error {
 	return tx.exec(`INSERT INTO image_references (image_id, kind, digest, repository_id, media_type)
 		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (image_id, kind, digest) DO NOTHING`,
 		img.ID, r.Kind, r.Digest, img.RepositoryID, r.MediaType)
+}
+
+// InactiveChildren lists the digests of images that an index lists and that are
+// archived, or gone.
+func (tx *Tx) InactiveChildren(repositoryID, index int64) ([]string, error) {
+	return list(tx, scanString, `SELECT r.digest FROM image_references r
+		LEFT JOIN images i ON i.repository_id = r.repository_id AND i.digest = r.digest
+		WHERE r.image_id = $2 AND r.repository_id = $1 AND r.kind = 'child' AND COALESCE(i.status, 'ARCHIVED') = 'ARCHIVED'
+		ORDER BY r.digest`, repositoryID, index)
+}
+
+// OnlyArchived reports whether images list a blob of the repository, and none of
+// them is active.
+func (tx *Tx) OnlyArchived(repositoryID int64, digest string) (bool, error) {
+	const refs = `SELECT 1 FROM image_references r JOIN images i ON i.id = r.image_id
+		WHERE r.repository_id = $1 AND r.digest = $2 AND r.kind = 'blob'`
+	return get(tx, scanBool, `SELECT EXISTS (`+refs+`) AND NOT EXISTS (`+refs+` AND i.status = 'ACTIVE')`, repositoryID, digest)
+}
+
+// ReferencedByActive is ReferencedBy for images that are not archived.
+func (tx *Tx) ReferencedByActive(repositoryID int64, kind, digest string, limit int) ([]string, error) {
+	return list(tx, scanString, `SELECT i.digest FROM image_references r JOIN images i ON i.id = r.image_id
+		WHERE r.repository_id = $1 AND r.digest = $2 AND r.kind = $3 AND i.status <> 'ARCHIVED' ORDER BY i.id LIMIT $4`,
+		repositoryID, digest, kind, limit)
 }
 
 // ReferencedBy lists the digests of up to limit images of the repository that

@@ -22,7 +22,8 @@ type Owner struct {
 // pulledColumns are those of an owner and an image that may be missing.
 const pulledColumns = `r.id, r.encryption, r.kms_key, i.id, COALESCE(i.digest, ''), COALESCE(i.media_type, ''),
 	COALESCE(i.artifact_type, ''), COALESCE(i.subject, ''), COALESCE(i.size, 0), COALESCE(i.manifest_size, 0),
-	COALESCE(i.pushed_at, 0), COALESCE(i.pulled_at, 0)`
+	COALESCE(i.pushed_at, 0), COALESCE(i.pulled_at, 0), COALESCE(i.status, ''), COALESCE(i.archived_at, 0),
+	COALESCE(i.activated_at, 0)`
 
 // Joins that find the image which a tag or a digest names.
 const (
@@ -54,11 +55,11 @@ func (tx *Tx) PullImage(s Scope, name, tag, digest string, withBytes bool) (Owne
 	)
 	_, err := get(tx, func(row scanner) (struct{}, error) {
 		var (
-			id             sql.NullInt64
-			pushed, pulled int64
+			id sql.NullInt64
+			t  imageTimes
 		)
 		dest := []any{&o.ID, &o.Encryption, &o.KMSKey, &id, &m.Digest, &m.MediaType, &m.ArtifactType, &m.Subject, &m.Size,
-			&m.ManifestSize, &pushed, &pulled}
+			&m.ManifestSize, &t.pushed, &t.pulled, &m.Status, &t.archived, &t.activated}
 		if withBytes {
 			dest = append(dest, &m.Bytes)
 		}
@@ -68,7 +69,8 @@ func (tx *Tx) PullImage(s Scope, name, tag, digest string, withBytes bool) (Owne
 		if !id.Valid {
 			return struct{}{}, ErrNoImage
 		}
-		m.ID, m.RepositoryID, m.PushedAt, m.PulledAt = id.Int64, o.ID, fromMicros(pushed), fromMicros(pulled)
+		m.ID, m.RepositoryID = id.Int64, o.ID
+		t.set(&m.Image)
 		return struct{}{}, nil
 	}, columns+join+pullWhere, s.Account, s.Region, name, ref)
 	return o, m, err

@@ -57,7 +57,7 @@ func scanRepository(s scanner) (Repository, error) {
 	return r, nil
 }
 
-func encodeList(v []string) (string, error) {
+func encodeList[T any](v []T) (string, error) {
 	if len(v) == 0 {
 		return "", nil
 	}
@@ -84,6 +84,11 @@ func (tx *Tx) InsertRepository(r *Repository) error {
 func (tx *Tx) Repository(s Scope, name string) (Repository, error) {
 	return get(tx, scanRepository, `SELECT `+repositoryColumns+` FROM repositories
 		WHERE account = $1 AND region = $2 AND name = $3`, s.Account, s.Region, name)
+}
+
+// RepositoryByID finds a repository by its ID.
+func (tx *Tx) RepositoryByID(id int64) (Repository, error) {
+	return get(tx, scanRepository, `SELECT `+repositoryColumns+` FROM repositories WHERE id = $1`, id)
 }
 
 // CheckRepository is ErrNotFound when a repository read before is gone by now.

@@ -25,9 +25,10 @@ func (tx *Tx) CountTags(imageID int64) (n int, err error) {
 	return n, tx.q.QueryRow(`SELECT COUNT(*) FROM tags WHERE image_id = $1`, imageID).Scan(&n)
 }
 
-// Tags lists up to limit tags of a repository in lexical order, starting after
-// the name given.
+// Tags lists up to limit tags of active images of a repository in lexical
+// order, starting after the name given.
 func (tx *Tx) Tags(repositoryID int64, after string, limit int) ([]string, error) {
-	return list(tx, scanString, `SELECT name FROM tags WHERE repository_id = $1 AND name > $2 ORDER BY name LIMIT $3`,
+	return list(tx, scanString, `SELECT t.name FROM tags t JOIN images i ON i.id = t.image_id
+		WHERE t.repository_id = $1 AND t.name > $2 AND i.status = 'ACTIVE' ORDER BY t.name LIMIT $3`,
 		repositoryID, after, limit)
 }

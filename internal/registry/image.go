@@ -204,7 +204,7 @@ func (r *Registry) DescribeImages(ctx context.Context, s meta.Scope, name string
 		if err != nil {
 			return err
 		}
-		page, err := tx.Images(repo.ID, tagged(tagStatus), c.Image, limit+1)
+		page, err := tx.Images(repo.ID, meta.ImageFilter{Tags: tagged(tagStatus)}, c.Image, limit+1)
 		if err != nil {
 			return err
 		}
@@ -278,7 +278,7 @@ func (r *Registry) ListImages(ctx context.Context, s meta.Scope, name, tagStatus
 		if err != nil {
 			return err
 		}
-		page, err := tx.ImageTags(repo.ID, tagged(tagStatus), c.Image, c.Tag, limit+1)
+		page, err := tx.ImageTags(repo.ID, meta.ImageFilter{Tags: tagged(tagStatus)}, c.Image, c.Tag, limit+1)
 		if err != nil {
 			return err
 		}
@@ -348,7 +348,7 @@ func (r *Registry) referrers(ctx context.Context, s meta.Scope, name, subject st
 		if err != nil {
 			return err
 		}
-		out, err = tx.Referrers(repo.ID, subject, artifactTypes, after, limit+1)
+		out, err = tx.Referrers(repo.ID, subject, artifactTypes, "", after, limit+1)
 		return err
 	})
 	if len(out) > limit {

@@ -224,7 +224,7 @@ func TestFillImages(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		images, err := tx.Images(r.ID, meta.Tagged, 0, 100)
+		images, err := tx.Images(r.ID, meta.ImageFilter{Tags: meta.Tagged}, 0, 100)
 		if err != nil {
 			return err
 		}

@@ -31,6 +31,10 @@ func Run(t *testing.T, open func(t *testing.T) *meta.DB) {
 	t.Run("order", func(t *testing.T) { order(t, open(t)) })
 	t.Run("pages of images", func(t *testing.T) { imagePages(t, open(t)) })
 	t.Run("access keys and cache rules", func(t *testing.T) { accounts(t, open(t)) })
+	t.Run("creation templates", func(t *testing.T) { templates(t, open(t)) })
+	t.Run("storage classes", func(t *testing.T) { storageClasses(t, open(t)) })
+	t.Run("scans", func(t *testing.T) { scans(t, open(t)) })
+	t.Run("backfills", func(t *testing.T) { backfills(t, open(t)) })
 	t.Run("users and roles", func(t *testing.T) { principals(t, open(t)) })
 	t.Run("managed policies", func(t *testing.T) { policies(t, open(t)) })
 	t.Run("accounts, sessions and identity providers", func(t *testing.T) { identities(t, open(t)) })
@@ -152,12 +156,12 @@ func images(t *testing.T, db *meta.DB) {
 		if fmt.Sprint(tags) != "[v1 v2]" {
 			t.Errorf("tags %v", tags)
 		}
-		refs, err2 := tx.Referrers(r.ID, "sha256:00", nil, 0, 10)
+		refs, err2 := tx.Referrers(r.ID, "sha256:00", nil, "", 0, 10)
 		if len(refs) != 1 {
 			t.Errorf("referrers %v", refs)
 		}
-		typed, err4 := tx.Referrers(r.ID, "sha256:00", []string{"other", m.ArtifactType}, 0, 10)
-		others, err5 := tx.Referrers(r.ID, "sha256:00", []string{"other"}, 0, 10)
+		typed, err4 := tx.Referrers(r.ID, "sha256:00", []string{"other", m.ArtifactType}, meta.ImageActive, 0, 10)
+		others, err5 := tx.Referrers(r.ID, "sha256:00", []string{"other"}, "", 0, 10)
 		if len(typed) != 1 || len(others) != 0 {
 			t.Errorf("referrers by type %v and %v", typed, others)
 		}

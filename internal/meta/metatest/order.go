@@ -142,7 +142,7 @@ func imagePages(t *testing.T, db *meta.DB) {
 		view(t, db, func(tx *meta.Tx) error {
 			pairs, images = nil, 0
 			for last := (meta.ImageTag{}); ; {
-				page, err := tx.ImageTags(r.ID, c.filter, last.ImageID, last.Tag, 2)
+				page, err := tx.ImageTags(r.ID, meta.ImageFilter{Tags: c.filter}, last.ImageID, last.Tag, 2)
 				if err != nil {
 					return err
 				}
@@ -155,7 +155,7 @@ func imagePages(t *testing.T, db *meta.DB) {
 				last = page[len(page)-1]
 			}
 			for last := int64(0); ; {
-				page, err := tx.Images(r.ID, c.filter, last, 2)
+				page, err := tx.Images(r.ID, meta.ImageFilter{Tags: c.filter}, last, 2)
 				if err != nil || len(page) == 0 {
 					return err
 				}

@@ -458,25 +458,25 @@ type UpdateImageStorageClassInput struct {
 // UpdatePullThroughCacheRuleInput is the input of UpdatePullThroughCacheRule,
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_UpdatePullThroughCacheRule.html.
 type UpdatePullThroughCacheRuleInput struct {
-	RegistryID          string `json:"registryId,omitzero"`
-	ECRRepositoryPrefix string `json:"ecrRepositoryPrefix"`    // required, 2 to 30 characters
-	CredentialARN       string `json:"credentialArn,omitzero"` // 50 to 612 characters
-	CustomRoleARN       string `json:"customRoleArn,omitzero"` // at most 2048 characters
+	RegistryID          string  `json:"registryId,omitzero"`
+	ECRRepositoryPrefix string  `json:"ecrRepositoryPrefix"`    // required, 2 to 30 characters
+	CredentialARN       string  `json:"credentialArn,omitzero"` // 50 to 612 characters
+	CustomRoleARN       *string `json:"customRoleArn,omitzero"` // at most 2048 characters
 }
 
 // UpdateRepositoryCreationTemplateInput is the input of UpdateRepositoryCreationTemplate,
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_UpdateRepositoryCreationTemplate.html.
 type UpdateRepositoryCreationTemplateInput struct {
 	Prefix                             string                                                `json:"prefix"`               // required, 1 to 256 characters
-	Description                        string                                                `json:"description,omitzero"` // at most 256 characters
+	Description                        *string                                               `json:"description,omitzero"` // at most 256 characters
 	EncryptionConfiguration            *EncryptionConfigurationForRepositoryCreationTemplate `json:"encryptionConfiguration,omitzero"`
 	ResourceTags                       []Tag                                                 `json:"resourceTags,omitzero"`
 	ImageTagMutability                 ImageTagMutability                                    `json:"imageTagMutability,omitzero"`
 	ImageTagMutabilityExclusionFilters []ImageTagMutabilityExclusionFilter                   `json:"imageTagMutabilityExclusionFilters,omitzero"` // 1 to 5 elements
-	RepositoryPolicy                   string                                                `json:"repositoryPolicy,omitzero"`                   // 0 to 10240 characters
-	LifecyclePolicy                    string                                                `json:"lifecyclePolicy,omitzero"`                    // 0 to 30720 characters
+	RepositoryPolicy                   *string                                               `json:"repositoryPolicy,omitzero"`                   // 0 to 10240 characters
+	LifecyclePolicy                    *string                                               `json:"lifecyclePolicy,omitzero"`                    // 0 to 30720 characters
 	AppliedFor                         []RCTAppliedFor                                       `json:"appliedFor,omitzero"`
-	CustomRoleARN                      string                                                `json:"customRoleArn,omitzero"` // at most 2048 characters
+	CustomRoleARN                      *string                                               `json:"customRoleArn,omitzero"` // at most 2048 characters
 }
 
 // UploadLayerPartInput is the input of UploadLayerPart,

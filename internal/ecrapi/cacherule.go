@@ -43,7 +43,7 @@ func describePullThroughCacheRules(d *Door, ctx context.Context, c call, in *ecr
 }
 
 func updatePullThroughCacheRule(d *Door, ctx context.Context, c call, in *ecr.UpdatePullThroughCacheRuleInput) (any, error) {
-	r, err := d.Registry.UpdateCacheRule(ctx, c.scope, in.ECRRepositoryPrefix, in.CredentialARN, in.CustomRoleARN)
+	r, err := d.Registry.UpdateCacheRule(ctx, c.scope, in.ECRRepositoryPrefix, in.CredentialARN, valueOf(in.CustomRoleARN))
 	if err != nil {
 		return nil, err
 	}
@@ -62,4 +62,12 @@ func deletePullThroughCacheRule(d *Door, ctx context.Context, c call, in *ecr.De
 		ECRRepositoryPrefix: r.Prefix, UpstreamRegistryURL: r.UpstreamURL, CreatedAt: ecr.At(r.CreatedAt), RegistryID: c.scope.Account,
 		CredentialARN: r.CredentialARN, CustomRoleARN: r.CustomRoleARN, UpstreamRepositoryPrefix: r.UpstreamPrefix,
 	}, nil
+}
+
+// valueOf is an optional text; an absent one is empty.
+func valueOf(text *string) string {
+	if text == nil {
+		return ""
+	}
+	return *text
 }

@@ -52,6 +52,7 @@ var others = []string{
 	"GetAccountSetting", "PutAccountSetting",
 	"PutRegistryScanningConfiguration", "GetRegistryScanningConfiguration", "BatchGetRepositoryScanningConfiguration",
 	"PutReplicationConfiguration", "PutSigningConfiguration", "GetSigningConfiguration", "DeleteSigningConfiguration",
+	"CreateRepositoryCreationTemplate", "DescribeRepositoryCreationTemplates", "UpdateRepositoryCreationTemplate", "DeleteRepositoryCreationTemplate",
 	"RegisterPullTimeUpdateExclusion", "DeregisterPullTimeUpdateExclusion", "ListPullTimeUpdateExclusions",
 }
 

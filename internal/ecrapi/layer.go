@@ -7,6 +7,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"berth/internal/access"
 	"berth/internal/ecr"
 	"berth/internal/manifest"
 	"berth/internal/registry"
@@ -14,11 +15,31 @@ import (
 
 func initiateLayerUpload(d *Door, ctx context.Context, c call, in *ecr.InitiateLayerUploadInput) (any, error) {
 	u, err := d.Registry.StartUpload(ctx, c.scope, in.RepositoryName, "")
+	if registry.Is(err, registry.RepositoryNotFound) {
+		var created bool
+		if created, err = d.createOnPush(ctx, c, in.RepositoryName, err); created {
+			u, err = d.Registry.StartUpload(ctx, c.scope, in.RepositoryName, "")
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	size := int64(registry.PartSize)
 	return &ecr.InitiateLayerUploadOutput{UploadID: u.ID, PartSize: &size}, nil
+}
+
+// createOnPush creates the repository that a push found missing, if there is a
+// template for it and the caller may. Without a template, missing is the answer.
+func (d *Door) createOnPush(ctx context.Context, c call, name string, missing error) (created bool, err error) {
+	created, err = d.Registry.CreateOnPush(ctx, c.scope, name, func(tags []access.Tag) error {
+		q := c.request
+		q.Action, q.Tags = "ecr:CreateRepository", tags
+		return d.Authorize.Authorize(ctx, q)
+	})
+	if !created && err == nil {
+		err = missing
+	}
+	return created, err
 }
 
 func uploadLayerPart(d *Door, ctx context.Context, c call, in *ecr.UploadLayerPartInput) (any, error) {

@@ -80,6 +80,10 @@ func routes() map[string]route {
 		"DescribePullThroughCacheRules":           on(onRegistry, describePullThroughCacheRules),
 		"UpdatePullThroughCacheRule":              on(onRegistry, updatePullThroughCacheRule),
 		"DeletePullThroughCacheRule":              on(onRegistry, deletePullThroughCacheRule),
+		"CreateRepositoryCreationTemplate":        on(onRegistry, createRepositoryCreationTemplate),
+		"DescribeRepositoryCreationTemplates":     on(onRegistry, describeRepositoryCreationTemplates),
+		"UpdateRepositoryCreationTemplate":        on(onRegistry, updateRepositoryCreationTemplate),
+		"DeleteRepositoryCreationTemplate":        on(onRegistry, deleteRepositoryCreationTemplate),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"berth/internal/access"
 	"berth/internal/registry"
 )
 
@@ -74,8 +75,29 @@ func deleteBlob(d *Door, w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// startUpload answers POST: a mount, a blob that comes whole, or a new session.
+// startUpload answers POST, with which a push begins. A repository that does not
+// exist is created when there is a template for it.
 func startUpload(d *Door, w http.ResponseWriter, r *request) error {
+	err := d.beginUpload(w, r)
+	if !registry.Is(err, registry.RepositoryNotFound) {
+		return err
+	}
+	created, failed := d.Registry.CreateOnPush(r.Context(), r.scope, r.name, func(tags []access.Tag) error {
+		q := d.question(r, "CreateRepository", r.name)
+		q.Tags = tags
+		return d.Authorize.Authorize(r.Context(), q)
+	})
+	switch {
+	case failed != nil:
+		return failed
+	case !created:
+		return err
+	}
+	return d.beginUpload(w, r)
+}
+
+// beginUpload makes a mount, stores a blob that comes whole, or opens a session.
+func (d *Door) beginUpload(w http.ResponseWriter, r *request) error {
 	q := r.URL.Query()
 	if mount := q.Get("mount"); mount != "" {
 		done, err := d.mount(w, r, mount, q.Get("from"))

@@ -123,14 +123,19 @@ func (d *Door) authenticate(r *request) error {
 
 // authorize asks for one operation on one repository, or on the registry.
 func (d *Door) authorize(r *request, operation, repository string) error {
+	return d.Authorize.Authorize(r.Context(), d.question(r, operation, repository))
+}
+
+// question is what authorize asks.
+func (d *Door) question(r *request, operation, repository string) access.Request {
 	if repository == "" {
 		repository = "*"
 	}
-	return d.Authorize.Authorize(r.Context(), access.Request{
+	return access.Request{
 		Principal: r.principal, Action: "ecr:" + operation,
 		Resource: registry.ARN(r.scope, repository), ResourceAccount: r.scope.Account,
 		Call: access.CallOf(r.Request, r.scope.Region),
-	})
+	}
 }
 
 // hasTicket reports whether a download URL's ticket takes the place of credentials.

@@ -44,6 +44,9 @@ const (
 	ExclusionAlreadyExists
 	ExclusionNotFound
 	SigningConfigurationNotFound
+	TemplateAlreadyExists
+	TemplateNotFound
+	TemplateUnusable // a repository cannot be created by it
 )
 
 // A Form is how a refusal looks from outside.
@@ -91,6 +94,9 @@ var forms = map[Code]Form{
 	ExclusionAlreadyExists:       {"ExclusionAlreadyExistsException", http.StatusBadRequest, "DENIED", http.StatusConflict},
 	ExclusionNotFound:            {"ExclusionNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
 	SigningConfigurationNotFound: {"SigningConfigurationNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
+	TemplateAlreadyExists:        {"TemplateAlreadyExistsException", http.StatusBadRequest, "DENIED", http.StatusConflict},
+	TemplateNotFound:             {"TemplateNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
+	TemplateUnusable:             {"InvalidParameterException", http.StatusBadRequest, "DENIED", http.StatusForbidden},
 }
 
 // An Error is a refusal in ECR's words.

@@ -74,6 +74,10 @@ type NewRepository struct {
 	// MayUseKey is asked whether the key that was named may be used, by its ARN;
 	// nil: it may.
 	MayUseKey func(ctx context.Context, arn string) error
+
+	// Of repositories that are created from a template, which was checked.
+	Policy    string
+	Lifecycle string
 }
 
 // CreateRepository adds a repository.
@@ -94,7 +98,7 @@ func (r *Registry) CreateRepository(ctx context.Context, s meta.Scope, n NewRepo
 	}
 	repo := meta.Repository{
 		Scope: s, Name: n.Name, CreatedAt: r.now(), Mutability: mutability.Mode, MutabilityFilters: mutability.Filters,
-		ScanOnPush: n.ScanOnPush, Encryption: encryption, KMSKey: key,
+		ScanOnPush: n.ScanOnPush, Encryption: encryption, KMSKey: key, Policy: n.Policy, Lifecycle: n.Lifecycle,
 	}
 	err = r.db.Update(ctx, func(tx *meta.Tx) error {
 		err := tx.InsertRepository(&repo)
@@ -125,7 +129,7 @@ func (r *Registry) settleEncryption(ctx context.Context, s meta.Scope, n NewRepo
 	switch kind {
 	case "", EncryptionAES:
 		if key != "" {
-			return "", "", invalid("encryptionConfiguration", "KMS key can't be set when encryption type is AES256")
+			return "", "", aesWithKey()
 		}
 		return EncryptionAES, "", nil
 	case EncryptionKMS, EncryptionDual:
@@ -143,8 +147,16 @@ func (r *Registry) settleEncryption(ctx context.Context, s meta.Scope, n NewRepo
 		}
 		return kind, arn, kmsRefusal(r.seal.Ensure(ctx, seal.Domain{Account: s.Account, KMSKey: arn, Dual: kind == EncryptionDual}))
 	default:
-		return "", "", invalid("encryptionConfiguration.encryptionType", "Member must satisfy enum value set: [KMS, AES256, KMS_DSSE]")
+		return "", "", unknownEncryption()
 	}
+}
+
+func aesWithKey() error {
+	return invalid("encryptionConfiguration", "KMS key can't be set when encryption type is AES256")
+}
+
+func unknownEncryption() error {
+	return invalid("encryptionConfiguration.encryptionType", "Member must satisfy enum value set: [KMS, AES256, KMS_DSSE]")
 }
 
 // DescribeRepositories lists repositories: those named, in that order, or up

@@ -86,11 +86,22 @@ func (g *generator) structs(b *bytes.Buffer, role string) error {
 			if err != nil {
 				return fmt.Errorf("%s.%s: %w", name, m.Name, err)
 			}
+			if g.keepsAbsent(name, m) {
+				typ = "*" + typ
+			}
 			fmt.Fprintf(b, "%s %s `json:\"%s%s\"`%s\n", fieldName(m.Name), typ, m.Name, g.omit(m), g.limits(m))
 		}
 		b.WriteString("}\n\n")
 	}
 	return nil
+}
+
+// keepsAbsent reports whether a member is a text that an update leaves as it is when it is absent, and removes when it is
+// empty. Any other text that may be absent may not be empty, or means the same then.
+func (g *generator) keepsAbsent(name string, m member) bool {
+	s := g.model.Shapes[m.Shape]
+	return strings.HasPrefix(name, "Update") && roleOf(name) == "Input" && !m.Required &&
+		s.Type == "string" && len(s.Enum) == 0 && s.Pattern == "" && (s.Min == nil || *s.Min == 0)
 }
 
 func roleOf(shapeName string) string {

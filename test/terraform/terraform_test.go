@@ -19,6 +19,7 @@ func TestTerraform(t *testing.T) {
 		{"key", testKey},
 		{"users and roles", testIAM},
 		{"settings of a registry", testRegistrySettings},
+		{"creation templates", testTemplates},
 		{"errors", testErrors},
 		{"interrupted", testInterrupted},
 		{"owners", testOwners},

@@ -76,20 +76,15 @@ func batchDeleteImage(d *Door, ctx context.Context, c call, in *ecr.BatchDeleteI
 }
 
 func listImages(d *Door, ctx context.Context, c call, in *ecr.ListImagesInput) (any, error) {
-	out := &ecr.ListImagesOutput{ImageIDs: []ecr.ImageIdentifier{}}
-	var tagStatus string
+	var filter registry.ImageFilter
 	if f := in.Filter; f != nil {
-		tagStatus = string(f.TagStatus)
-		if noneActive(string(f.ImageStatus)) {
-			_, err := d.Registry.Repository(ctx, c.scope, in.RepositoryName)
-			return out, err
-		}
+		filter = registry.ImageFilter{TagStatus: string(f.TagStatus), ImageStatus: string(f.ImageStatus)}
 	}
-	refs, next, err := d.Registry.ListImages(ctx, c.scope, in.RepositoryName, tagStatus, in.NextToken, pageSize(in.MaxResults))
+	refs, next, err := d.Registry.ListImages(ctx, c.scope, in.RepositoryName, filter, in.NextToken, pageSize(in.MaxResults))
 	if err != nil {
 		return nil, err
 	}
-	out.NextToken = next
+	out := &ecr.ListImagesOutput{ImageIDs: []ecr.ImageIdentifier{}, NextToken: next}
 	for _, ref := range refs {
 		out.ImageIDs = append(out.ImageIDs, *wireID(ref))
 	}
@@ -105,18 +100,15 @@ const maxReferrers = 50
 func listImageReferrers(d *Door, ctx context.Context, c call, in *ecr.ListImageReferrersInput) (any, error) {
 	out := &ecr.ListImageReferrersOutput{Referrers: []ecr.ImageReferrer{}}
 	var types []string
+	var status string
 	if f := in.Filter; f != nil {
-		types = f.ArtifactTypes
-		if noneActive(string(f.ArtifactStatus)) {
-			_, err := d.Registry.Repository(ctx, c.scope, in.RepositoryName)
-			return out, err
-		}
+		types, status = f.ArtifactTypes, string(f.ArtifactStatus)
 	}
 	limit := maxReferrers
 	if in.MaxResults != nil {
 		limit = int(*in.MaxResults)
 	}
-	list, next, err := d.Registry.ListReferrers(ctx, c.scope, in.RepositoryName, in.SubjectID.ImageDigest, types, in.NextToken, limit)
+	list, next, err := d.Registry.ListReferrers(ctx, c.scope, in.RepositoryName, in.SubjectID.ImageDigest, types, status, in.NextToken, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -128,41 +120,48 @@ func listImageReferrers(d *Door, ctx context.Context, c call, in *ecr.ListImageR
 		}
 		out.Referrers = append(out.Referrers, ecr.ImageReferrer{
 			Digest: m.Digest, MediaType: m.MediaType, ArtifactType: m.ArtifactType, Size: &m.ManifestSize,
-			Annotations: parsed.Annotations, ArtifactStatus: "ACTIVE",
+			Annotations: parsed.Annotations, ArtifactStatus: ecr.ArtifactStatus(m.Status),
 		})
 	}
 	return out, nil
 }
 
-// noneActive reports whether a status filter asks only for archived images, of
-// which there are none: every image is ACTIVE.
-func noneActive(status string) bool { return status == "ARCHIVED" || status == "ACTIVATING" }
-
 func describeImages(d *Door, ctx context.Context, c call, in *ecr.DescribeImagesInput) (any, error) {
 	if len(in.ImageIDs) > 0 && (in.MaxResults != nil || in.NextToken != "") {
 		return nil, exclusive("imageIds")
 	}
-	out := &ecr.DescribeImagesOutput{ImageDetails: []ecr.ImageDetail{}}
-	var tagStatus string
+	var filter registry.ImageFilter
 	if f := in.Filter; f != nil {
-		tagStatus = string(f.TagStatus)
-		if noneActive(string(f.ImageStatus)) {
-			_, err := d.Registry.Repository(ctx, c.scope, in.RepositoryName)
-			return out, err
-		}
+		filter = registry.ImageFilter{TagStatus: string(f.TagStatus), ImageStatus: string(f.ImageStatus)}
 	}
-	list, next, err := d.Registry.DescribeImages(ctx, c.scope, in.RepositoryName, imageRefs(in.ImageIDs), tagStatus, in.NextToken, pageSize(in.MaxResults))
+	list, next, err := d.Registry.DescribeImages(ctx, c.scope, in.RepositoryName, imageRefs(in.ImageIDs), filter, in.NextToken, pageSize(in.MaxResults))
 	if err != nil {
 		return nil, err
 	}
-	out.NextToken = next
+	out := &ecr.DescribeImagesOutput{ImageDetails: []ecr.ImageDetail{}, NextToken: next}
 	for _, img := range list {
 		out.ImageDetails = append(out.ImageDetails, ecr.ImageDetail{
 			RegistryID: c.scope.Account, RepositoryName: in.RepositoryName, ImageDigest: img.Digest, ImageTags: img.Tags,
 			ImageSizeInBytes: &img.Size, ImagePushedAt: ecr.At(img.PushedAt), ImageManifestMediaType: img.MediaType,
 			ArtifactMediaType: img.ArtifactType, LastRecordedPullTime: ecr.At(img.PulledAt),
-			SubjectManifestDigest: img.Subject, ImageStatus: "ACTIVE",
+			SubjectManifestDigest: img.Subject, ImageStatus: ecr.ImageStatus(img.Status),
+			LastArchivedAt: ecr.At(img.ArchivedAt), LastActivatedAt: ecr.At(img.ActivatedAt),
 		})
 	}
 	return out, nil
+}
+
+// updateImageStorageClass archives or restores an image
+// (API_UpdateImageStorageClass). See [registry.Registry.SetStorageClass] for what
+// that means, and what does not happen yet: the bytes are not moved.
+func updateImageStorageClass(d *Door, ctx context.Context, c call, in *ecr.UpdateImageStorageClassInput) (any, error) {
+	ref := registry.ImageRef{Digest: in.ImageID.ImageDigest, Tag: in.ImageID.ImageTag}
+	digest, status, err := d.Registry.SetStorageClass(ctx, c.scope, in.RepositoryName, ref, string(in.TargetStorageClass))
+	if err != nil {
+		return nil, err
+	}
+	return &ecr.UpdateImageStorageClassOutput{
+		RegistryID: c.scope.Account, RepositoryName: in.RepositoryName,
+		ImageID: &ecr.ImageIdentifier{ImageDigest: digest, ImageTag: ref.Tag}, ImageStatus: ecr.ImageStatus(status),
+	}, nil
 }

@@ -93,8 +93,12 @@ func batchCheckLayerAvailability(d *Door, ctx context.Context, c call, in *ecr.B
 		return nil, err
 	}
 	for _, b := range found {
+		availability := ecr.LayerAvailability("AVAILABLE")
+		if b.Archived {
+			availability = "ARCHIVED"
+		}
 		out.Layers = append(out.Layers, ecr.Layer{
-			LayerDigest: b.Digest.String(), LayerAvailability: "AVAILABLE", LayerSize: &b.Size, MediaType: b.MediaType,
+			LayerDigest: b.Digest.String(), LayerAvailability: availability, LayerSize: &b.Size, MediaType: b.MediaType,
 		})
 	}
 	for _, dg := range missing {

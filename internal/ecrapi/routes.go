@@ -54,6 +54,7 @@ func routes() map[string]route {
 		"ListImages":                              on(onRepository, listImages),
 		"DescribeImages":                          on(onRepository, describeImages),
 		"ListImageReferrers":                      on(onRepository, listImageReferrers).allowedBy("BatchGetImage"),
+		"UpdateImageStorageClass":                 on(onRepository, updateImageStorageClass),
 		"InitiateLayerUpload":                     on(onRepository, initiateLayerUpload),
 		"UploadLayerPart":                         on(onRepository, uploadLayerPart),
 		"CompleteLayerUpload":                     on(onRepository, completeLayerUpload),

@@ -217,7 +217,7 @@ func TestDownloadTickets(t *testing.T) {
 	anonymous("GET", at+"?ticket="+ticket+"x").want(401)
 	// A pagination cursor is sealed with the same key, and is no ticket.
 	r.push("app", "v2", testkit.RandomImage(t, 1, 10))
-	_, cursor, err := r.reg.ListImages(context.Background(), home, "app", "", "", 1)
+	_, cursor, err := r.reg.ListImages(context.Background(), home, "app", registry.ImageFilter{}, "", 1)
 	if err != nil || cursor == "" {
 		t.Fatal(cursor, err)
 	}

@@ -363,3 +363,34 @@ func TestTextsWithNUL(t *testing.T) {
 		t.Errorf("a manifest with NUL: %d %s", a.Code, a.Body)
 	}
 }
+
+// The registry does not find an archived image, nor list it, until it is pushed again.
+func TestArchivedManifest(t *testing.T) {
+	r := newRig(t)
+	r.create("app")
+	img := testkit.RandomImage(t, 1, 100)
+	r.push("app", "v1", img)
+	sbom := testkit.Artifact(t, "application/vnd.test.sbom", []byte("sbom"), &img)
+	r.push("app", sbom.Digest().String(), sbom)
+	if _, _, err := r.reg.SetStorageClass(t.Context(), home, "app", registry.ImageRef{Tag: "v1"}, registry.StorageArchive); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"v1", img.Digest().String(), sbom.Digest().String()} {
+		a := r.do("GET", "/v2/app/manifests/"+path, nil).refused(404, "MANIFEST_UNKNOWN")
+		if !strings.Contains(a.Body.String(), "Requested image not found") {
+			t.Error(a.Body)
+		}
+		r.do("HEAD", "/v2/app/manifests/"+path, nil).want(404)
+	}
+	lists := func() string {
+		return r.do("GET", "/v2/app/tags/list", nil).want(200).Body.String() + r.do("GET", "/v2/app/referrers/"+img.Digest().String(), nil).want(200).Body.String()
+	}
+	if got := lists(); strings.Contains(got, `"v1"`) || strings.Contains(got, sbom.Digest().String()) {
+		t.Errorf("archived images are listed: %s", got)
+	}
+	r.push("app", "v1", img)
+	r.do("GET", "/v2/app/manifests/v1", nil).want(200)
+	if got := lists(); !strings.Contains(got, `"v1"`) || !strings.Contains(got, sbom.Digest().String()) {
+		t.Errorf("the pushed image and what refers to it are not listed: %s", got)
+	}
+}

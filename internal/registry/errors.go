@@ -46,6 +46,7 @@ const (
 	SigningConfigurationNotFound
 	TemplateAlreadyExists
 	TemplateNotFound
+	StorageClassNotSupported
 	TemplateUnusable // a repository cannot be created by it
 )
 
@@ -96,6 +97,7 @@ var forms = map[Code]Form{
 	SigningConfigurationNotFound: {"SigningConfigurationNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
 	TemplateAlreadyExists:        {"TemplateAlreadyExistsException", http.StatusBadRequest, "DENIED", http.StatusConflict},
 	TemplateNotFound:             {"TemplateNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
+	StorageClassNotSupported:     {"ImageStorageClassUpdateNotSupportedException", http.StatusBadRequest, "DENIED", http.StatusConflict},
 	TemplateUnusable:             {"InvalidParameterException", http.StatusBadRequest, "DENIED", http.StatusForbidden},
 }
 

@@ -182,7 +182,7 @@ func (b *bench) digestOf(repo, tag string) string {
 // images gives every image with its tags, in push order, as digest=tag,tag.
 func (b *bench) images(repo string) []string {
 	b.t.Helper()
-	list, next, err := b.DescribeImages(context.Background(), scope, repo, nil, "", "", 1000)
+	list, next, err := b.DescribeImages(context.Background(), scope, repo, nil, registry.ImageFilter{}, "", 1000)
 	if err != nil || next != "" {
 		b.t.Fatalf("next %q: %v", next, err)
 	}

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,8 @@ func (r *Registry) pull(ctx context.Context, s meta.Scope, name string, ref Imag
 	switch {
 	case errors.Is(err, meta.ErrNotFound):
 		return repo, m, repositoryNotFound(s, name)
-	case errors.Is(err, meta.ErrNoImage), err == nil && ref.Digest != "" && m.Digest != ref.Digest:
+	case errors.Is(err, meta.ErrNoImage), err == nil && ref.Digest != "" && m.Digest != ref.Digest,
+		err == nil && m.Status != meta.ImageActive: // archived images answer as if they were not there
 		return repo, m, imageNotFound(repo, ref)
 	}
 	return repo, m, err
@@ -121,11 +123,11 @@ func checkRef(ref ImageRef) *Failure {
 // notFound says why an id that is well formed names nothing.
 func (ref ImageRef) notFound(tx *meta.Tx, repo meta.Repository) (*Failure, error) {
 	if ref.Tag != "" && ref.Digest != "" {
-		_, err := tx.ImageByTag(repo.ID, ref.Tag)
-		if err == nil {
+		img, err := tx.ImageByTag(repo.ID, ref.Tag)
+		if err == nil && img.Digest != ref.Digest {
 			return &Failure{ref, "ImageTagDoesNotMatchDigest", "Requested image tag does not match the image digest"}, nil
 		}
-		if !errors.Is(err, meta.ErrNotFound) {
+		if err != nil && !errors.Is(err, meta.ErrNotFound) {
 			return nil, err
 		}
 	}
@@ -143,6 +145,9 @@ func (r *Registry) Manifests(ctx context.Context, s meta.Scope, name string, ref
 				continue
 			}
 			m, err := findManifest(tx, repo, ref)
+			if err == nil && m.Status != meta.ImageActive {
+				err = meta.ErrNotFound
+			}
 			if errors.Is(err, meta.ErrNotFound) {
 				f, err := ref.notFound(tx, repo)
 				if err != nil {
@@ -191,20 +196,45 @@ const (
 	TagStatusUntagged = "UNTAGGED"
 )
 
+// An ImageFilter selects images of a listing.
+type ImageFilter struct {
+	TagStatus   string // of the constants above; empty is ANY
+	ImageStatus string // ACTIVE, ARCHIVED, ACTIVATING or ANY; empty is the default of the listing
+}
+
+// StatusAny is the image status filter that selects all.
+const StatusAny = "ANY"
+
+// rows is the filter of the rows; byDefault is the status of an empty filter.
+func (f ImageFilter) rows(byDefault string) (out meta.ImageFilter) {
+	if out.Status = cmp.Or(f.ImageStatus, byDefault); out.Status == StatusAny {
+		out.Status = ""
+	}
+	switch f.TagStatus {
+	case TagStatusTagged:
+		out.Tags = meta.Tagged
+	case TagStatusUntagged:
+		out.Tags = meta.Untagged
+	}
+	return out
+}
+
 // DescribeImages gives the details of the images named, or of up to limit
-// images in push order after the cursor. next is empty on the last page.
-func (r *Registry) DescribeImages(ctx context.Context, s meta.Scope, name string, refs []ImageRef, tagStatus, cursor string, limit int) (out []ImageDetail, next string, err error) {
+// images in push order after the cursor: of the active ones, unless the filter
+// has another image status (API_DescribeImagesFilter). next is empty on the last
+// page.
+func (r *Registry) DescribeImages(ctx context.Context, s meta.Scope, name string, refs []ImageRef, f ImageFilter, cursor string, limit int) (out []ImageDetail, next string, err error) {
 	out = []ImageDetail{}
 	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
 		if len(refs) > 0 {
-			out, err = describeRefs(tx, repo, refs, tagStatus)
+			out, err = describeRefs(tx, repo, refs, f.rows(StatusAny))
 			return err
 		}
 		c, err := r.openImageCursor("images", repo.ID, cursor)
 		if err != nil {
 			return err
 		}
-		page, err := tx.Images(repo.ID, meta.ImageFilter{Tags: tagged(tagStatus)}, c.Image, limit+1)
+		page, err := tx.Images(repo.ID, f.rows(meta.ImageActive), c.Image, limit+1)
 		if err != nil {
 			return err
 		}
@@ -226,30 +256,14 @@ func (r *Registry) DescribeImages(ctx context.Context, s meta.Scope, name string
 	return out, next, err
 }
 
-func tagged(status string) meta.TagFilter {
-	switch status {
-	case TagStatusTagged:
-		return meta.Tagged
-	case TagStatusUntagged:
-		return meta.Untagged
-	default:
-		return meta.AnyTag
-	}
-}
-
 // describeRefs gives each image once, however many ids name it. One unknown id
-// fails the whole call, as in ECR.
-func describeRefs(tx *meta.Tx, repo meta.Repository, refs []ImageRef, tagStatus string) (out []ImageDetail, err error) {
+// fails the whole call, as in ECR. An image that is named is described whatever
+// its status is, unless the filter has one.
+func describeRefs(tx *meta.Tx, repo meta.Repository, refs []ImageRef, f meta.ImageFilter) (out []ImageDetail, err error) {
 	out = []ImageDetail{}
 	seen := map[int64]bool{}
 	for _, ref := range refs {
-		if f := checkRef(ref); f != nil {
-			return nil, refuse(InvalidParameter, "%s", f.Reason)
-		}
-		img, err := findImage(tx, repo, ref)
-		if errors.Is(err, meta.ErrNotFound) {
-			return nil, imageNotFound(repo, ref)
-		}
+		img, err := namedImage(tx, repo, ref)
 		if err != nil {
 			return nil, err
 		}
@@ -261,7 +275,7 @@ func describeRefs(tx *meta.Tx, repo meta.Repository, refs []ImageRef, tagStatus 
 		if err != nil {
 			return nil, err
 		}
-		if (tagStatus == TagStatusTagged && len(tags) == 0) || (tagStatus == TagStatusUntagged && len(tags) > 0) {
+		if f.Tags == meta.Tagged && len(tags) == 0 || f.Tags == meta.Untagged && len(tags) > 0 || f.Status != "" && f.Status != img.Status {
 			continue
 		}
 		out = append(out, ImageDetail{img, tags})
@@ -270,15 +284,16 @@ func describeRefs(tx *meta.Tx, repo meta.Repository, refs []ImageRef, tagStatus 
 }
 
 // ListImages gives up to limit image ids in push order after the cursor: one
-// for each tag, and one without a tag for each untagged image.
-func (r *Registry) ListImages(ctx context.Context, s meta.Scope, name, tagStatus, cursor string, limit int) (out []ImageRef, next string, err error) {
+// for each tag, and one without a tag for each untagged image; of active images,
+// unless the filter has another image status.
+func (r *Registry) ListImages(ctx context.Context, s meta.Scope, name string, f ImageFilter, cursor string, limit int) (out []ImageRef, next string, err error) {
 	out = []ImageRef{}
 	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
 		c, err := r.openImageCursor("image-ids", repo.ID, cursor)
 		if err != nil {
 			return err
 		}
-		page, err := tx.ImageTags(repo.ID, meta.ImageFilter{Tags: tagged(tagStatus)}, c.Image, c.Tag, limit+1)
+		page, err := tx.ImageTags(repo.ID, f.rows(meta.ImageActive), c.Image, c.Tag, limit+1)
 		if err != nil {
 			return err
 		}
@@ -297,7 +312,7 @@ func (r *Registry) ListImages(ctx context.Context, s meta.Scope, name, tagStatus
 	return out, next, err
 }
 
-// Tags lists up to limit tags in lexical order after the one given; more says
+// Tags lists up to limit tags of active images in lexical order after the one given; more says
 // that others follow.
 func (r *Registry) Tags(ctx context.Context, s meta.Scope, name, after string, limit int) (tags []string, more bool, err error) {
 	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
@@ -310,7 +325,7 @@ func (r *Registry) Tags(ctx context.Context, s meta.Scope, name, after string, l
 	return tags, false, err
 }
 
-// Referrers lists up to limit manifests whose subject is the digest, of one
+// Referrers lists up to limit active manifests whose subject is the digest, of one
 // artifact type unless that is empty, in push order after the image ID given;
 // more says that others follow. An unknown subject has none.
 func (r *Registry) Referrers(ctx context.Context, s meta.Scope, name, subject, artifactType string, after int64, limit int) (out []meta.StoredManifest, more bool, err error) {
@@ -318,15 +333,15 @@ func (r *Registry) Referrers(ctx context.Context, s meta.Scope, name, subject, a
 	if artifactType != "" {
 		types = []string{artifactType}
 	}
-	_, out, more, err = r.referrers(ctx, s, name, subject, types, limit, func(meta.Repository) (int64, error) { return after, nil })
+	_, out, more, err = r.referrers(ctx, s, name, subject, types, meta.ImageActive, limit, func(meta.Repository) (int64, error) { return after, nil })
 	return out, more, err
 }
 
-// ListReferrers is Referrers for any of several artifact types, and goes on
-// after a cursor. next is empty on the last page.
-func (r *Registry) ListReferrers(ctx context.Context, s meta.Scope, name, subject string, artifactTypes []string, cursor string, limit int) (out []meta.StoredManifest, next string, err error) {
+// ListReferrers is Referrers for any of several artifact types and for a status
+// (empty is ACTIVE), and goes on after a cursor. next is empty on the last page.
+func (r *Registry) ListReferrers(ctx context.Context, s meta.Scope, name, subject string, artifactTypes []string, status, cursor string, limit int) (out []meta.StoredManifest, next string, err error) {
 	const listing = "referrers"
-	repo, out, more, err := r.referrers(ctx, s, name, subject, artifactTypes, limit, func(repo meta.Repository) (int64, error) {
+	repo, out, more, err := r.referrers(ctx, s, name, subject, artifactTypes, ImageFilter{ImageStatus: status}.rows(meta.ImageActive).Status, limit, func(repo meta.Repository) (int64, error) {
 		c, err := r.openImageCursor(listing, repo.ID, cursor)
 		if err == nil && cursor != "" && c.Tag != subject {
 			err = invalid("NextToken", "Invalid next token provided")
@@ -340,7 +355,7 @@ func (r *Registry) ListReferrers(ctx context.Context, s meta.Scope, name, subjec
 }
 
 // referrers finds and opens one page, after the image that start gives.
-func (r *Registry) referrers(ctx context.Context, s meta.Scope, name, subject string, artifactTypes []string, limit int,
+func (r *Registry) referrers(ctx context.Context, s meta.Scope, name, subject string, artifactTypes []string, status string, limit int,
 	start func(meta.Repository) (int64, error)) (repo meta.Repository, out []meta.StoredManifest, more bool, err error) {
 	err = r.view(ctx, s, name, func(tx *meta.Tx, found meta.Repository) error {
 		repo = found
@@ -348,7 +363,7 @@ func (r *Registry) referrers(ctx context.Context, s meta.Scope, name, subject st
 		if err != nil {
 			return err
 		}
-		out, err = tx.Referrers(repo.ID, subject, artifactTypes, "", after, limit+1)
+		out, err = tx.Referrers(repo.ID, subject, artifactTypes, status, after, limit+1)
 		return err
 	})
 	if len(out) > limit {

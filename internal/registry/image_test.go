@@ -175,7 +175,7 @@ func TestImageSizes(t *testing.T) {
 	b.create("app")
 	index := b.push("app", "multi", testkit.Index(t, testkit.RandomImage(t, 1, 100), testkit.RandomImage(t, 3, 1000)))
 	sizes := map[string]int64{}
-	list, _, err := b.DescribeImages(context.Background(), scope, "app", nil, "", "", 10)
+	list, _, err := b.DescribeImages(context.Background(), scope, "app", nil, registry.ImageFilter{}, "", 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +208,7 @@ func TestSizeIsNotTheClientsWord(t *testing.T) {
 	if _, err := b.PutImage(context.Background(), scope, "app", registry.Push{Body: []byte(body)}); err != nil {
 		t.Fatal(err)
 	}
-	list, _, err := b.DescribeImages(context.Background(), scope, "app", nil, "", "", 10)
+	list, _, err := b.DescribeImages(context.Background(), scope, "app", nil, registry.ImageFilter{}, "", 10)
 	if err != nil || len(list) != 1 || list[0].Size != 7 {
 		t.Errorf("%+v, %v", list, err)
 	}
@@ -269,13 +269,13 @@ func TestDescribeImagesByID(t *testing.T) {
 	b := newBench(t)
 	b.create("app")
 	one, two := b.push("app", "one", b.image()), b.push("app", "two", b.image())
-	list, _, err := b.DescribeImages(context.Background(), scope, "app", []registry.ImageRef{byTag("two"), byTag("one"), byDigest(two)}, "", "", 10)
+	list, _, err := b.DescribeImages(context.Background(), scope, "app", []registry.ImageRef{byTag("two"), byTag("one"), byDigest(two)}, registry.ImageFilter{}, "", 10)
 	if err != nil || len(list) != 2 || list[0].Digest != two.Digest().String() || list[1].Digest != one.Digest().String() {
 		t.Errorf("%+v, %v", list, err)
 	}
-	_, _, err = b.DescribeImages(context.Background(), scope, "app", []registry.ImageRef{byTag("one"), byTag("none")}, "", "", 10)
+	_, _, err = b.DescribeImages(context.Background(), scope, "app", []registry.ImageRef{byTag("one"), byTag("none")}, registry.ImageFilter{}, "", 10)
 	wantRefusal(t, err, registry.ImageNotFound, "") // one unknown id fails the whole call
-	_, _, err = b.DescribeImages(context.Background(), scope, "app", []registry.ImageRef{{}}, "", "", 10)
+	_, _, err = b.DescribeImages(context.Background(), scope, "app", []registry.ImageRef{{}}, registry.ImageFilter{}, "", 10)
 	wantRefusal(t, err, registry.InvalidParameter, "")
 }
 
@@ -299,7 +299,7 @@ func TestPullsAreRecorded(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	b.Run(ctx) // what is pending is written before Run returns
-	list, _, err := b.DescribeImages(context.Background(), scope, "app", []registry.ImageRef{byDigest(img)}, "", "", 10)
+	list, _, err := b.DescribeImages(context.Background(), scope, "app", []registry.ImageRef{byDigest(img)}, registry.ImageFilter{}, "", 10)
 	if err != nil || !list[0].PulledAt.Equal(at) {
 		t.Errorf("pulled at %v, want %v (%v)", list[0].PulledAt, at, err)
 	}
@@ -418,7 +418,7 @@ func TestScopesAreApart(t *testing.T) {
 		if _, err := b.CreateRepository(context.Background(), s, registry.NewRepository{Name: "app"}); err != nil {
 			t.Error(err)
 		}
-		if got, _, err := b.ListImages(context.Background(), s, "app", "", "", 10); err != nil || len(got) != 0 {
+		if got, _, err := b.ListImages(context.Background(), s, "app", registry.ImageFilter{}, "", 10); err != nil || len(got) != 0 {
 			t.Errorf("%v sees %v, %v", s, got, err)
 		}
 	}

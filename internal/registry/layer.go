@@ -37,6 +37,7 @@ type BlobInfo struct {
 	Digest    digest.Digest
 	Size      int64
 	MediaType string // as a manifest of the repository lists it, else empty
+	Archived  bool   // only archived images list it; only CheckLayers looks
 }
 
 // StartUpload opens an upload session. An empty algorithm means sha256.
@@ -209,7 +210,11 @@ func (r *Registry) CheckLayers(ctx context.Context, s meta.Scope, name string, d
 			if now.Sub(m.LeasedAt) > r.renewal {
 				stale = append(stale, m.Digest)
 			}
-			found, stored = append(found, BlobInfo{Digest: d, Size: m.Size, MediaType: mediaType}), append(stored, m.Blob)
+			archived, err := tx.OnlyArchived(repo.ID, m.Digest)
+			if err != nil {
+				return err
+			}
+			found, stored = append(found, BlobInfo{Digest: d, Size: m.Size, MediaType: mediaType, Archived: archived}), append(stored, m.Blob)
 		}
 		return nil
 	})
@@ -423,7 +428,7 @@ func (r *Registry) LayerTicket(ctx context.Context, s meta.Scope, name string, d
 		} else if err != nil {
 			return err
 		}
-		by, err := tx.ReferencedBy(repo.ID, meta.RefBlob, d.String(), 1)
+		by, err := tx.ReferencedByActive(repo.ID, meta.RefBlob, d.String(), 1)
 		if err == nil && len(by) == 0 {
 			return refuse(LayerInaccessible, "The layer with digest '%s' is not referenced by any image in the repository with name '%s' in the registry with id '%s'", d, name, s.Account)
 		}

@@ -34,7 +34,7 @@ func TestListImagesIsStableUnderChange(t *testing.T) {
 	got := map[string]int{}
 	cursor := ""
 	for page := 0; ; page++ {
-		refs, next, err := b.ListImages(ctx, scope, "app", "", cursor, 5)
+		refs, next, err := b.ListImages(ctx, scope, "app", registry.ImageFilter{}, cursor, 5)
 		if err != nil || len(refs) > 5 {
 			t.Fatalf("%d items: %v", len(refs), err)
 		}
@@ -74,7 +74,7 @@ func TestListFilters(t *testing.T) {
 		registry.TagStatusTagged:   {id(tagged, "v1")},
 		registry.TagStatusUntagged: {id(untagged, "")},
 	} {
-		refs, _, err := b.ListImages(context.Background(), scope, "app", status, "", 10)
+		refs, _, err := b.ListImages(context.Background(), scope, "app", registry.ImageFilter{TagStatus: status}, "", 10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +83,7 @@ func TestListFilters(t *testing.T) {
 			got = append(got, ref.String())
 		}
 		wantStrings(t, status, got, want)
-		list, _, err := b.DescribeImages(context.Background(), scope, "app", nil, status, "", 10)
+		list, _, err := b.DescribeImages(context.Background(), scope, "app", nil, registry.ImageFilter{TagStatus: status}, "", 10)
 		if err != nil || len(list) != len(want) {
 			t.Errorf("%s: %d images, %v", status, len(list), err)
 		}
@@ -101,11 +101,11 @@ func TestCursorsCannotBeMadeUp(t *testing.T) {
 			b.push(repo, "", b.image())
 		}
 	}
-	_, images, err := b.ListImages(ctx, scope, "app", "", "", 1)
+	_, images, err := b.ListImages(ctx, scope, "app", registry.ImageFilter{}, "", 1)
 	if err != nil || images == "" {
 		t.Fatal(images, err)
 	}
-	_, details, err := b.DescribeImages(ctx, scope, "app", nil, "", "", 1)
+	_, details, err := b.DescribeImages(ctx, scope, "app", nil, registry.ImageFilter{}, "", 1)
 	if err != nil || details == "" {
 		t.Fatal(details, err)
 	}
@@ -114,7 +114,7 @@ func TestCursorsCannotBeMadeUp(t *testing.T) {
 		t.Fatal(repos, err)
 	}
 	ids := func(repo, cursor string) error {
-		_, _, err := b.ListImages(ctx, scope, repo, "", cursor, 1)
+		_, _, err := b.ListImages(ctx, scope, repo, registry.ImageFilter{}, cursor, 1)
 		return err
 	}
 	if err := ids("app", images); err != nil {

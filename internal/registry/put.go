@@ -140,13 +140,16 @@ func (r *Registry) putImage(tx *meta.Tx, repo meta.Repository, tags []string, m 
 			moves = append(moves, tag)
 		}
 	}
-	if !isNew && len(moves) == 0 {
-		return imageAlreadyExists(repo, out.Digest.String(), tags)
+	switch {
+	case isNew:
+		img, err = insertImage(tx, repo, m, out, row, now)
+	case img.Status != meta.ImageActive: // the push restores it (ECR User Guide, "Archiving an image")
+		err = r.reactivate(tx, repo, &img, now)
+	case len(moves) == 0:
+		err = imageAlreadyExists(repo, out.Digest.String(), tags)
 	}
-	if isNew {
-		if img, err = insertImage(tx, repo, m, out, row, now); err != nil {
-			return err
-		}
+	if err != nil {
+		return err
 	}
 	for _, tag := range moves {
 		if err := tx.PutTag(repo.ID, tag, img.ID, now); err != nil {
@@ -228,7 +231,7 @@ func resolveReferences(tx *meta.Tx, repo meta.Repository, m *manifest.Manifest) 
 	}
 	for _, d := range m.Children {
 		child, err := tx.ImageByDigest(repo.ID, d.Digest.String())
-		if errors.Is(err, meta.ErrNotFound) {
+		if errors.Is(err, meta.ErrNotFound) || err == nil && child.Status == meta.ImageArchived {
 			missing = append(missing, d.Digest.String())
 			continue
 		}

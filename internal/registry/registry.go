@@ -81,21 +81,27 @@ func New(o Options) *Registry {
 // Times of the background work.
 const (
 	pullFlushInterval = 5 * time.Second
+	restoreInterval   = 5 * time.Second
 	sweepInterval     = time.Hour
 	uploadLifetime    = 24 * time.Hour // a session without progress for so long is dropped
 )
 
-// Run does the background work until ctx ends: it records pulls and drops
-// abandoned uploads. The last pulls are recorded before it returns.
+// Run does the background work until ctx ends: it records pulls, restores
+// archived images and drops abandoned uploads. The last pulls are recorded before it returns.
 func (r *Registry) Run(ctx context.Context) {
-	flush, sweep := time.NewTicker(pullFlushInterval), time.NewTicker(sweepInterval)
+	flush, restore, sweep := time.NewTicker(pullFlushInterval), time.NewTicker(restoreInterval), time.NewTicker(sweepInterval)
 	defer flush.Stop()
+	defer restore.Stop()
 	defer sweep.Stop()
 	r.Sweep(ctx)
 	for {
 		select {
 		case <-flush.C:
 			r.flushPulls(ctx)
+		case <-restore.C:
+			if err := r.FinishRestores(ctx); err != nil && ctx.Err() == nil {
+				r.log.Error("restore archived images", "err", err)
+			}
 		case <-sweep.C:
 			r.Sweep(ctx)
 		case <-ctx.Done():

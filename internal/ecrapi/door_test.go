@@ -38,6 +38,8 @@ var offered = map[string]string{
 	"DescribeImages":                `{"repositoryName":"none"}`,
 	"ListImageReferrers":            `{"repositoryName":"none","subjectId":{"imageDigest":"sha256:00"}}`,
 	"UpdateImageStorageClass":       `{"repositoryName":"none","imageId":{"imageTag":"x"},"targetStorageClass":"ARCHIVE"}`,
+	"StartImageScan":                `{"repositoryName":"none","imageId":{"imageTag":"x"}}`,
+	"DescribeImageScanFindings":     `{"repositoryName":"none","imageId":{"imageTag":"x"}}`,
 	"InitiateLayerUpload":           `{"repositoryName":"none"}`,
 	"UploadLayerPart":               `{"repositoryName":"none","uploadId":"00000000-0000-0000-0000-000000000000","partFirstByte":0,"partLastByte":0,"layerPartBlob":"eA=="}`,
 	"CompleteLayerUpload":           `{"repositoryName":"none","uploadId":"00000000-0000-0000-0000-000000000000","layerDigests":["sha256:00"]}`,

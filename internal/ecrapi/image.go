@@ -140,13 +140,17 @@ func describeImages(d *Door, ctx context.Context, c call, in *ecr.DescribeImages
 	}
 	out := &ecr.DescribeImagesOutput{ImageDetails: []ecr.ImageDetail{}, NextToken: next}
 	for _, img := range list {
-		out.ImageDetails = append(out.ImageDetails, ecr.ImageDetail{
+		detail := ecr.ImageDetail{
 			RegistryID: c.scope.Account, RepositoryName: in.RepositoryName, ImageDigest: img.Digest, ImageTags: img.Tags,
 			ImageSizeInBytes: &img.Size, ImagePushedAt: ecr.At(img.PushedAt), ImageManifestMediaType: img.MediaType,
 			ArtifactMediaType: img.ArtifactType, LastRecordedPullTime: ecr.At(img.PulledAt),
 			SubjectManifestDigest: img.Subject, ImageStatus: ecr.ImageStatus(img.Status),
 			LastArchivedAt: ecr.At(img.ArchivedAt), LastActivatedAt: ecr.At(img.ActivatedAt),
-		})
+		}
+		if img.Scan != nil {
+			detail.ImageScanStatus = wireScanStatus(*img.Scan)
+		}
+		out.ImageDetails = append(out.ImageDetails, detail)
 	}
 	return out, nil
 }
@@ -155,7 +159,7 @@ func describeImages(d *Door, ctx context.Context, c call, in *ecr.DescribeImages
 // (API_UpdateImageStorageClass). See [registry.Registry.SetStorageClass] for what
 // that means, and what does not happen yet: the bytes are not moved.
 func updateImageStorageClass(d *Door, ctx context.Context, c call, in *ecr.UpdateImageStorageClassInput) (any, error) {
-	ref := registry.ImageRef{Digest: in.ImageID.ImageDigest, Tag: in.ImageID.ImageTag}
+	ref := imageRef(in.ImageID)
 	digest, status, err := d.Registry.SetStorageClass(ctx, c.scope, in.RepositoryName, ref, string(in.TargetStorageClass))
 	if err != nil {
 		return nil, err

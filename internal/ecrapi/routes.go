@@ -63,6 +63,8 @@ func routes() map[string]route {
 		"GetAuthorizationToken":                   on(onCaller, getAuthorizationToken),
 		"GetAccountSetting":                       on(onRegistry, getAccountSetting),
 		"PutAccountSetting":                       on(onRegistry, putAccountSetting),
+		"StartImageScan":                          on(onRepository, startImageScan),
+		"DescribeImageScanFindings":               on(onRepository, describeImageScanFindings),
 		"PutRegistryScanningConfiguration":        on(onRegistry, putRegistryScanningConfiguration),
 		"GetRegistryScanningConfiguration":        on(onRegistry, getRegistryScanningConfiguration),
 		"BatchGetRepositoryScanningConfiguration": on(onRepositories, batchGetRepositoryScanningConfiguration),

@@ -47,6 +47,10 @@ const (
 	TemplateAlreadyExists
 	TemplateNotFound
 	StorageClassNotSupported
+	ImageArchived // an archived image was to be scanned
+	UnsupportedImageType
+	ScanNotFound
+	FeatureDisabled  // of basic scanning, when scanning is enhanced
 	TemplateUnusable // a repository cannot be created by it
 )
 
@@ -98,6 +102,10 @@ var forms = map[Code]Form{
 	TemplateAlreadyExists:        {"TemplateAlreadyExistsException", http.StatusBadRequest, "DENIED", http.StatusConflict},
 	TemplateNotFound:             {"TemplateNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
 	StorageClassNotSupported:     {"ImageStorageClassUpdateNotSupportedException", http.StatusBadRequest, "DENIED", http.StatusConflict},
+	ImageArchived:                {"ImageArchivedException", http.StatusBadRequest, "DENIED", http.StatusConflict},
+	UnsupportedImageType:         {"UnsupportedImageTypeException", http.StatusBadRequest, "UNSUPPORTED", http.StatusBadRequest},
+	ScanNotFound:                 {"ScanNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
+	FeatureDisabled:              {"ValidationException", http.StatusBadRequest, "UNSUPPORTED", http.StatusBadRequest},
 	TemplateUnusable:             {"InvalidParameterException", http.StatusBadRequest, "DENIED", http.StatusForbidden},
 }
 

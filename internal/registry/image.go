@@ -183,10 +183,29 @@ func (r *Registry) Manifests(ctx context.Context, s meta.Scope, name string, ref
 	return found, failed, nil
 }
 
-// An ImageDetail is an image with its tags.
+// An ImageDetail is an image with its tags and its last scan.
 type ImageDetail struct {
 	meta.Image
 	Tags []string
+	Scan *meta.Scan // nil: there was none by the type of scanning that the registry has
+}
+
+// describer gives images of one registry their details.
+func describer(tx *meta.Tx, s meta.Scope) (func(meta.Image) (ImageDetail, error), error) {
+	c, err := readScanConfig(tx, s)
+	return func(img meta.Image) (ImageDetail, error) {
+		out := ImageDetail{Image: img}
+		scan, err := tx.Scan(img.ID, c.Type)
+		switch {
+		case err == nil:
+			scan = explained(scan)
+			out.Scan = &scan
+		case !errors.Is(err, meta.ErrNotFound):
+			return out, err
+		}
+		out.Tags, err = tx.TagsOf(img.ID)
+		return out, err
+	}, err
 }
 
 // Tag status filters of listings.
@@ -244,12 +263,16 @@ func (r *Registry) DescribeImages(ctx context.Context, s meta.Scope, name string
 				return err
 			}
 		}
+		detail, err := describer(tx, s)
+		if err != nil {
+			return err
+		}
 		for _, img := range page {
-			tags, err := tx.TagsOf(img.ID)
+			d, err := detail(img)
 			if err != nil {
 				return err
 			}
-			out = append(out, ImageDetail{img, tags})
+			out = append(out, d)
 		}
 		return nil
 	})
@@ -261,6 +284,10 @@ func (r *Registry) DescribeImages(ctx context.Context, s meta.Scope, name string
 // its status is, unless the filter has one.
 func describeRefs(tx *meta.Tx, repo meta.Repository, refs []ImageRef, f meta.ImageFilter) (out []ImageDetail, err error) {
 	out = []ImageDetail{}
+	detail, err := describer(tx, repo.Scope)
+	if err != nil {
+		return nil, err
+	}
 	seen := map[int64]bool{}
 	for _, ref := range refs {
 		img, err := namedImage(tx, repo, ref)
@@ -271,14 +298,14 @@ func describeRefs(tx *meta.Tx, repo meta.Repository, refs []ImageRef, f meta.Ima
 			continue
 		}
 		seen[img.ID] = true
-		tags, err := tx.TagsOf(img.ID)
+		d, err := detail(img)
 		if err != nil {
 			return nil, err
 		}
-		if f.Tags == meta.Tagged && len(tags) == 0 || f.Tags == meta.Untagged && len(tags) > 0 || f.Status != "" && f.Status != img.Status {
+		if f.Tags == meta.Tagged && len(d.Tags) == 0 || f.Tags == meta.Untagged && len(d.Tags) > 0 || f.Status != "" && f.Status != img.Status {
 			continue
 		}
-		out = append(out, ImageDetail{img, tags})
+		out = append(out, d)
 	}
 	return out, nil
 }

@@ -142,9 +142,11 @@ func (r *Registry) putImage(tx *meta.Tx, repo meta.Repository, tags []string, m 
 	}
 	switch {
 	case isNew:
-		img, err = insertImage(tx, repo, m, out, row, now)
+		if img, err = insertImage(tx, repo, m, out, row, now); err == nil {
+			err = scanPushed(tx, repo, img, now)
+		}
 	case img.Status != meta.ImageActive: // the push restores it (ECR User Guide, "Archiving an image")
-		err = r.reactivate(tx, repo, &img, now)
+		err = reactivate(tx, repo, &img, now)
 	case len(moves) == 0:
 		err = imageAlreadyExists(repo, out.Digest.String(), tags)
 	}

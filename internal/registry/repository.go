@@ -239,12 +239,18 @@ func (r *Registry) DeleteRepository(ctx context.Context, s meta.Scope, name stri
 	return out, err
 }
 
-// SetScanOnPush sets whether images are scanned when they are pushed.
-func (r *Registry) SetScanOnPush(ctx context.Context, s meta.Scope, name string, on bool) (Repository, error) {
-	return r.save(ctx, s, name, func(repo *meta.Repository) error {
+// SetScanOnPush sets whether images are scanned when they are pushed, which is
+// for the registry to say when its scanning is enhanced.
+func (r *Registry) SetScanOnPush(ctx context.Context, s meta.Scope, name string, on bool) (out Repository, err error) {
+	err = r.update(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		if err := checkBasicScanning(tx, s); err != nil {
+			return err
+		}
 		repo.ScanOnPush = on
-		return nil
+		out = r.describe(repo)
+		return tx.SaveRepository(repo)
 	})
+	return out, err
 }
 
 // save changes the settings of a repository.

@@ -134,18 +134,22 @@ func withReferrers(tx *meta.Tx, img *meta.Image, fn func(*meta.Image) error) err
 }
 
 // activate makes an image that was archived active again. What a scan found
-// before is not known of it any more (ECR User Guide, "Archiving an image").
-func (r *Registry) activate(tx *meta.Tx, repo meta.Repository, img *meta.Image, now time.Time) error {
+// before is not known of it any more, and what is scanned on push is scanned
+// again (ECR User Guide, "Archiving an image").
+func activate(tx *meta.Tx, repo meta.Repository, img *meta.Image, now time.Time) error {
 	img.Status, img.ActivatedAt = meta.ImageActive, now
 	if err := tx.SetStorage(*img); err != nil {
 		return err
 	}
-	return tx.DeleteScans(img.ID)
+	if err := tx.DeleteScans(img.ID); err != nil {
+		return err
+	}
+	return scanPushed(tx, repo, *img, now)
 }
 
 // reactivate is what the push of an archived manifest does: at once, and with
 // what refers to it.
-func (r *Registry) reactivate(tx *meta.Tx, repo meta.Repository, img *meta.Image, now time.Time) error {
+func reactivate(tx *meta.Tx, repo meta.Repository, img *meta.Image, now time.Time) error {
 	children, err := tx.InactiveChildren(repo.ID, img.ID)
 	if err != nil {
 		return err
@@ -157,7 +161,7 @@ func (r *Registry) reactivate(tx *meta.Tx, repo meta.Repository, img *meta.Image
 		if i.Status == meta.ImageActive {
 			return nil
 		}
-		return r.activate(tx, repo, i, now)
+		return activate(tx, repo, i, now)
 	})
 }
 
@@ -185,7 +189,7 @@ func (r *Registry) FinishRestores(ctx context.Context) error {
 			for i := range waiting {
 				repo, err := tx.RepositoryByID(waiting[i].RepositoryID)
 				if err == nil {
-					err = r.activate(tx, repo, &waiting[i], r.now())
+					err = activate(tx, repo, &waiting[i], r.now())
 				}
 				if err != nil {
 					return fmt.Errorf("restore the image %s: %w", waiting[i].Digest, err)

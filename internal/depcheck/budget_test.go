@@ -30,7 +30,7 @@ var budget = map[string]string{
 	"github.com/remyoudompheng/bigfft":     "sqlite",
 	"github.com/mattn/go-isatty":           "sqlite, outside Linux",
 	"github.com/ncruces/go-strftime":       "sqlite, outside Linux",
-	"github.com/google/uuid":               "identifiers of uploads and requests",
+	"github.com/google/uuid":               "identifiers of uploads, requests and backfills",
 	"golang.org/x/sys":                     "sending staged bytes on to the disk early; sqlite",
 	"github.com/pressly/goose/v3":          "migrations of the metadata store",
 	"github.com/mfridman/interpolate":      "goose",

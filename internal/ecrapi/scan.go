@@ -33,13 +33,18 @@ func describeImageScanFindings(d *Door, ctx context.Context, c call, in *ecr.Des
 		return nil, err
 	}
 	if in.NextToken != "" {
-		return nil, ecr.NewException(ecr.CodeInvalidParameter, "Invalid parameter at 'NextToken' failed to satisfy constraint: 'Invalid next token provided'")
+		return nil, noSuchPage()
 	}
 	return &ecr.DescribeImageScanFindingsOutput{
 		RegistryID: c.scope.Account, RepositoryName: in.RepositoryName,
 		ImageID: &ecr.ImageIdentifier{ImageDigest: digest, ImageTag: ref.Tag}, ImageScanStatus: wireScanStatus(scan),
 		ImageScanFindings: &ecr.ImageScanFindings{},
 	}, nil
+}
+
+// noSuchPage refuses a token that this listing never gave.
+func noSuchPage() error {
+	return ecr.NewException(ecr.CodeInvalidParameter, "Invalid parameter at 'NextToken' failed to satisfy constraint: 'Invalid next token provided'")
 }
 
 func wireScanStatus(s meta.Scan) *ecr.ImageScanStatus {

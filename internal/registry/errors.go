@@ -50,7 +50,10 @@ const (
 	ImageArchived // an archived image was to be scanned
 	UnsupportedImageType
 	ScanNotFound
-	FeatureDisabled  // of basic scanning, when scanning is enhanced
+	FeatureDisabled // of basic scanning, when scanning is enhanced
+	BackfillInProgress
+	BackfillInvalidStatus
+	BackfillNotFound
 	TemplateUnusable // a repository cannot be created by it
 )
 
@@ -106,6 +109,9 @@ var forms = map[Code]Form{
 	UnsupportedImageType:         {"UnsupportedImageTypeException", http.StatusBadRequest, "UNSUPPORTED", http.StatusBadRequest},
 	ScanNotFound:                 {"ScanNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
 	FeatureDisabled:              {"ValidationException", http.StatusBadRequest, "UNSUPPORTED", http.StatusBadRequest},
+	BackfillInProgress:           {"ReplicationBackfillInProgressException", http.StatusBadRequest, "DENIED", http.StatusConflict},
+	BackfillInvalidStatus:        {"ReplicationBackfillInvalidStatusException", http.StatusBadRequest, "DENIED", http.StatusConflict},
+	BackfillNotFound:             {"ReplicationBackfillNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
 	TemplateUnusable:             {"InvalidParameterException", http.StatusBadRequest, "DENIED", http.StatusForbidden},
 }
 

@@ -58,6 +58,16 @@ func (r *Registry) pull(ctx context.Context, s meta.Scope, name string, ref Imag
 	return repo, m, err
 }
 
+// FindImage finds an image whatever its status is, for questions about it that
+// are no pull.
+func (r *Registry) FindImage(ctx context.Context, s meta.Scope, name string, ref ImageRef) (img meta.Image, err error) {
+	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		img, err = namedImage(tx, repo, ref)
+		return err
+	})
+	return img, err
+}
+
 // findManifest is meta.ErrNotFound when there is none, or when tag and digest disagree.
 func findManifest(tx *meta.Tx, repo meta.Repository, ref ImageRef) (meta.StoredManifest, error) {
 	if ref.Tag == "" {

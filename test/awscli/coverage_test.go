@@ -13,6 +13,12 @@ import (
 	"testing"
 )
 
+// newer are operations that no released model of botocore has, so that the aws
+// CLI does not know them. internal/ecrapi tests them with AWS's client for Go.
+func newer() []string {
+	return []string{"DescribeReplicationBackfillResults", "ListReplicationBackfills", "StartReplicationBackfill", "StopReplicationBackfill"}
+}
+
 // TestEveryOperationHasStory keeps the stories complete: whoever offers a new
 // operation tells what it is for.
 func TestEveryOperationHasStory(t *testing.T) {
@@ -40,8 +46,8 @@ func TestEveryOperationHasStory(t *testing.T) {
 			t.Errorf("%s: found only %d operations (%v), so this test reads it wrong", door.file, len(operations), operations)
 		}
 		for _, name := range operations {
-			if strings.HasPrefix(name, "Berth") {
-				continue // operations of our own, which the AWS CLI does not know
+			if strings.HasPrefix(name, "Berth") || slices.Contains(newer(), name) {
+				continue // operations of our own, and newer ones, which the AWS CLI does not know
 			}
 			command := regexp.MustCompile(`(?m)^(! )?aws (` + door.services + `) ` + kebab(name) + `( |$)`)
 			if !command.MatchString(told.String()) {

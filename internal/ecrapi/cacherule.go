@@ -2,9 +2,11 @@ package ecrapi
 
 import (
 	"context"
+	"errors"
 
 	"berth/internal/ecr"
 	"berth/internal/meta"
+	"berth/internal/upstream"
 )
 
 func createPullThroughCacheRule(d *Door, ctx context.Context, c call, in *ecr.CreatePullThroughCacheRuleInput) (any, error) {
@@ -62,6 +64,40 @@ func deletePullThroughCacheRule(d *Door, ctx context.Context, c call, in *ecr.De
 		ECRRepositoryPrefix: r.Prefix, UpstreamRegistryURL: r.UpstreamURL, CreatedAt: ecr.At(r.CreatedAt), RegistryID: c.scope.Account,
 		CredentialARN: r.CredentialARN, CustomRoleARN: r.CustomRoleARN, UpstreamRepositoryPrefix: r.UpstreamPrefix,
 	}, nil
+}
+
+// validatePullThroughCacheRule asks the upstream registry whether it can be used
+// (API_ValidatePullThroughCacheRule). A rule with a secret or a role is not valid
+// yet: there is nothing that the secret could be read from, and no role is
+// assumed for another registry of ECR.
+func validatePullThroughCacheRule(d *Door, ctx context.Context, c call, in *ecr.ValidatePullThroughCacheRuleInput) (any, error) {
+	rules, _, err := d.Registry.CacheRules(ctx, c.scope, []string{in.ECRRepositoryPrefix}, "", 1)
+	if err != nil {
+		return nil, err
+	}
+	r := rules[0]
+	out := &ecr.ValidatePullThroughCacheRuleOutput{
+		ECRRepositoryPrefix: r.Prefix, RegistryID: c.scope.Account, UpstreamRegistryURL: r.UpstreamURL, CredentialARN: r.CredentialARN,
+		CustomRoleARN: r.CustomRoleARN, UpstreamRepositoryPrefix: r.UpstreamPrefix,
+	}
+	switch {
+	case r.CredentialARN != "":
+		out.Failure = "The secret " + r.CredentialARN + " cannot be read: this version of Berth cannot log in to upstream registries."
+		return out, nil
+	case r.CustomRoleARN != "":
+		out.Failure = "The role " + r.CustomRoleARN + " cannot be assumed: this version of Berth cannot log in to upstream registries."
+		return out, nil
+	}
+	var failure *upstream.Failure
+	switch err := d.Upstream.Check(ctx, r.UpstreamURL); {
+	case errors.As(err, &failure):
+		out.Failure = failure.Reason
+	case err != nil:
+		return nil, err
+	default:
+		out.IsValid = true
+	}
+	return out, nil
 }
 
 // valueOf is an optional text; an absent one is empty.

@@ -31,12 +31,20 @@ type TokenIssuer interface {
 	Issue(p access.Principal, region string, ttl time.Duration) (password string, expires time.Time, err error)
 }
 
+// An Upstream asks the registries of pull-through cache rules.
+type Upstream interface {
+	// Check fails with an *upstream.Failure when a registry, a host with an
+	// optional port, cannot be used by everybody.
+	Check(ctx context.Context, host string) error
+}
+
 // Options are what the door is made of. All fields are required.
 type Options struct {
 	Registry     *registry.Registry
 	Authenticate Authenticator
 	Authorize    access.Authorizer
 	Tokens       TokenIssuer
+	Upstream     Upstream
 	Log          *slog.Logger
 	// Endpoint gives the base URL under which clients reach a registry, scheme
 	// and host without a final slash.

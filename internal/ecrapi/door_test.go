@@ -52,7 +52,7 @@ var offered = map[string]string{
 // others are offered too, and have no repository.
 var others = []string{
 	"CreateRepository", "GetAuthorizationToken", "DescribeRegistry", "CreatePullThroughCacheRule",
-	"DescribePullThroughCacheRules", "UpdatePullThroughCacheRule", "DeletePullThroughCacheRule",
+	"DescribePullThroughCacheRules", "UpdatePullThroughCacheRule", "DeletePullThroughCacheRule", "ValidatePullThroughCacheRule",
 	"PutRegistryPolicy", "GetRegistryPolicy", "DeleteRegistryPolicy",
 	"GetAccountSetting", "PutAccountSetting",
 	"PutRegistryScanningConfiguration", "GetRegistryScanningConfiguration", "BatchGetRepositoryScanningConfiguration",

@@ -89,6 +89,7 @@ func routes() map[string]route {
 		"DescribePullThroughCacheRules":           on(onRegistry, describePullThroughCacheRules),
 		"UpdatePullThroughCacheRule":              on(onRegistry, updatePullThroughCacheRule),
 		"DeletePullThroughCacheRule":              on(onRegistry, deletePullThroughCacheRule),
+		"ValidatePullThroughCacheRule":            on(onRegistry, validatePullThroughCacheRule),
 		"CreateRepositoryCreationTemplate":        on(onRegistry, createRepositoryCreationTemplate),
 		"DescribeRepositoryCreationTemplates":     on(onRegistry, describeRepositoryCreationTemplates),
 		"UpdateRepositoryCreationTemplate":        on(onRegistry, updateRepositoryCreationTemplate),

@@ -17,6 +17,7 @@ import (
 	"berth/internal/blob/file"
 	"berth/internal/iam"
 	"berth/internal/meta"
+	"berth/internal/upstream"
 )
 
 // Config is what an operator decides. See docs/design.md, section 2.2.
@@ -46,6 +47,9 @@ type Config struct {
 	AuditLog      string             // file that records every request; empty: none
 	AuditLogSize  int64              // bytes from which on it is renamed; 0 is 100 MiB
 	Scrub         audit.ScrubOptions // zero fields take the defaults; a negative Every: never
+	// Upstream bounds what may be asked for pull-through cache rules; tests allow
+	// it their own registries.
+	Upstream upstream.Options
 	// FileSystem is that of the blob store; nil is the machine's. Tests put one
 	// in its place that fails.
 	FileSystem file.FS

@@ -27,6 +27,7 @@ import (
 	"berth/internal/ociapi"
 	"berth/internal/registry"
 	"berth/internal/trail"
+	"berth/internal/upstream"
 )
 
 // Server is a registry ready to serve.
@@ -137,7 +138,7 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 	verifier, guesses := sigv4.New(users, time.Now, sigv4.Options{}), newThrottle(time.Now)
 	ecrDoor, err := ecrapi.New(ecrapi.Options{
 		Registry: s.registry, Authenticate: signatures{verifier.ForService("ecr"), guesses}, Authorize: authorize, Tokens: tokens,
-		Log: s.log, Endpoint: s.names.endpoint,
+		Upstream: upstream.New(s.cfg.Upstream), Log: s.log, Endpoint: s.names.endpoint,
 	})
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ func createRepositoryCreationTemplate(d *Door, ctx context.Context, c call, in *
 	t, err := d.Registry.CreateTemplate(ctx, c.scope, in.Prefix, registry.TemplateChange{
 		Description: &in.Description, Encryption: templateEncryption(in.EncryptionConfiguration), ResourceTags: templateTags(in.ResourceTags),
 		Mutability: templateMutability(in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters), Policy: &in.RepositoryPolicy,
-		Lifecycle: &in.LifecyclePolicy, AppliedFor: appliedFor(in.AppliedFor), CustomRoleARN: &in.CustomRoleARN,
+		Lifecycle: &in.LifecyclePolicy, AppliedFor: appliedFor(in.AppliedFor), CustomRoleARN: &in.CustomRoleARN, MayUseKey: d.mayUseKey(c),
 	})
 	if err != nil {
 		return nil, err
@@ -29,7 +29,7 @@ func updateRepositoryCreationTemplate(d *Door, ctx context.Context, c call, in *
 	t, err := d.Registry.UpdateTemplate(ctx, c.scope, in.Prefix, registry.TemplateChange{
 		Description: in.Description, Encryption: templateEncryption(in.EncryptionConfiguration), ResourceTags: templateTags(in.ResourceTags),
 		Mutability: templateMutability(in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters), Policy: in.RepositoryPolicy,
-		Lifecycle: in.LifecyclePolicy, AppliedFor: appliedFor(in.AppliedFor), CustomRoleARN: in.CustomRoleARN,
+		Lifecycle: in.LifecyclePolicy, AppliedFor: appliedFor(in.AppliedFor), CustomRoleARN: in.CustomRoleARN, MayUseKey: d.mayUseKey(c),
 	})
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 
 	"berth/internal/access"
 	"berth/internal/access/policy"
+	"berth/internal/kms"
 	"berth/internal/lifecycle"
 	"berth/internal/meta"
 )
@@ -40,6 +41,25 @@ type TemplateChange struct {
 	Lifecycle     *string // empty: none
 	AppliedFor    []string
 	CustomRoleARN *string
+	// MayUseKey is asked whether the key of Encryption may be used, by its ARN;
+	// nil: it may. The repositories that the template makes use it in the name of
+	// who named it here, since the custom role is not assumed.
+	MayUseKey func(ctx context.Context, arn string) error
+}
+
+// checkKey asks about the key that the change names.
+func (c TemplateChange) checkKey(ctx context.Context) error {
+	if c.MayUseKey == nil || c.Encryption == nil || c.Encryption.Key == "" {
+		return nil
+	}
+	err := c.MayUseKey(ctx, c.Encryption.Key)
+	var refused *kms.Error
+	if errors.As(err, &refused) { // KmsException is not modelled for templates
+		e := invalid("encryptionConfiguration.kmsKey", refused.Message)
+		e.Err = err
+		return e
+	}
+	return err
 }
 
 // Encryption is how a repository is to be encrypted.
@@ -164,6 +184,9 @@ func (r *Registry) CreateTemplate(ctx context.Context, s meta.Scope, prefix stri
 	if err := c.apply(&t); err != nil {
 		return t, err
 	}
+	if err := c.checkKey(ctx); err != nil {
+		return t, err
+	}
 	err := r.db.Update(ctx, func(tx *meta.Tx) error {
 		all, err := tx.CreationTemplates(s, "", maxTemplates)
 		if err != nil {
@@ -184,6 +207,9 @@ func (r *Registry) CreateTemplate(ctx context.Context, s meta.Scope, prefix stri
 // UpdateTemplate changes a creation template. Repositories that it made stay as
 // they are.
 func (r *Registry) UpdateTemplate(ctx context.Context, s meta.Scope, prefix string, c TemplateChange) (t meta.CreationTemplate, err error) {
+	if err := c.checkKey(ctx); err != nil {
+		return t, err
+	}
 	err = r.db.Update(ctx, func(tx *meta.Tx) error {
 		if t, err = findTemplate(tx, s, prefix); err != nil {
 			return err

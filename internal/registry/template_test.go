@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"berth/internal/access"
+	"berth/internal/kms"
 	"berth/internal/kms/local"
 	"berth/internal/meta"
 	"berth/internal/registry"
@@ -291,5 +292,27 @@ func TestTemplateWithoutItsRole(t *testing.T) {
 	b.template("managed", onPush(registry.TemplateChange{Encryption: &registry.Encryption{Kind: "KMS"}})) // the account's default key
 	if created, err := b.CreateOnPush(t.Context(), scope, "managed/app", may); !created || err != nil {
 		t.Errorf("with the default key: created %t, %v", created, err)
+	}
+}
+
+// Who may not use a key does not get at it by a template.
+func TestTemplateNeedsItsKey(t *testing.T) {
+	b := newBench(t)
+	const key = "arn:aws:kms:us-east-1:123456789012:key/k"
+	var asked []string
+	change := onPush(registry.TemplateChange{Encryption: &registry.Encryption{Kind: "KMS", Key: key}})
+	change.MayUseKey = func(_ context.Context, arn string) error {
+		asked = append(asked, arn)
+		return &kms.Error{Code: kms.AccessDenied, Message: "no"}
+	}
+	const text = "Invalid parameter at 'encryptionConfiguration.kmsKey' failed to satisfy constraint: 'no'"
+	_, err := b.CreateTemplate(t.Context(), scope, "prod", change)
+	wantRefusal(t, err, registry.InvalidParameter, text)
+	b.template("prod", onPush(registry.TemplateChange{}))
+	_, err = b.UpdateTemplate(t.Context(), scope, "prod", change)
+	wantRefusal(t, err, registry.InvalidParameter, text)
+	change.Encryption.Key = ""
+	if _, err := b.UpdateTemplate(t.Context(), scope, "prod", change); err != nil || fmt.Sprint(asked) != fmt.Sprint([]string{key, key}) {
+		t.Errorf("%v; asked about %v", err, asked)
 	}
 }

@@ -31,13 +31,18 @@ type registry struct {
 }
 
 // start runs a registry with the repositories app, copy and frozen; in the
-// last one no tag can be moved.
+// last one no tag can be moved. Pushes below made/ create their repositories.
 func start(t *testing.T) *registry {
 	t.Helper()
 	s := servertest.Start(t)
 	s.CreateRepositories("app", "copy")
 	if _, err := s.ECR().CreateRepository(t.Context(), &ecr.CreateRepositoryInput{
 		RepositoryName: aws.String("frozen"), ImageTagMutability: types.ImageTagMutabilityImmutable,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ECR().CreateRepositoryCreationTemplate(t.Context(), &ecr.CreateRepositoryCreationTemplateInput{
+		Prefix: aws.String("made"), AppliedFor: []types.RCTAppliedFor{types.RCTAppliedForCreateOnPush},
 	}); err != nil {
 		t.Fatal(err)
 	}

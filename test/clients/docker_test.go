@@ -53,6 +53,9 @@ func TestDockerBuildsPushesAndPulls(t *testing.T) {
 		t.Errorf("docker push printed %q, expected mounted layers", out)
 	}
 	equal(t, "digest of the copy", r.digestOf("copy", "latest"), pushed)
+	docker.run("tag", r.ref("app:latest"), r.ref("made/by/docker:latest"))
+	docker.run("push", r.ref("made/by/docker:latest"))
+	equal(t, "digest in a repository that the push created", r.digestOf("made/by/docker", "latest"), pushed)
 
 	docker.run("tag", r.ref("app:latest"), r.ref("frozen:v1"))
 	docker.run("push", r.ref("frozen:v1"))

@@ -35,6 +35,8 @@ func TestPodmanBuildsPushesAndPulls(t *testing.T) {
 
 	podman.build("first")
 	pushRoundTrip(t, r, podman)
+	podman.run("push", "--tls-verify=false", "first", r.ref("made/by/podman:v1"))
+	r.digestOf("made/by/podman", "v1")
 
 	podman.run("push", "--tls-verify=false", "first", r.ref("frozen:v1"))
 	podman.build("second")

@@ -53,6 +53,7 @@ var islands = []island{
 	{"internal/gen", nil, nil, "code generators, run by go generate"},
 	{"internal/server/servertest", []string{"internal/server"}, []string{"test"}, "a running server for tests"},
 	{"internal/module/ecrtest", nil, nil, "an ECR for the engine's tests"},
+	{"internal/ecr/ecrtest", []string{"internal/ecr"}, []string{"test"}, "values of the service model, right and wrong, for tests"},
 	{"internal/testkit", nil, []string{"test"}, "only tests may link it"},
 	{"internal/depcheck", nil, nil, "only tests"},
 	{"test", []string{"internal/testkit", "internal/server"}, nil, "only tests"},

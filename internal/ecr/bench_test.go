@@ -1,10 +1,12 @@
-package ecr
+package ecr_test
 
 import (
 	"encoding/base64"
 	"encoding/json"
 	"math/rand/v2"
 	"testing"
+
+	. "berth/internal/ecr"
 )
 
 func benchmarkDecode(b *testing.B, name string, body []byte) {

@@ -1,4 +1,4 @@
-package ecr
+package ecr_test
 
 import (
 	"bytes"
@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	. "berth/internal/ecr"
+	"berth/internal/ecr/ecrtest"
 )
 
 func mustLookup(t testing.TB, name string) *Operation {
@@ -102,7 +105,7 @@ func TestSerializationTexts(t *testing.T) {
 		{"DescribeRepositories", `{"unknown":[01]}`, "the request body is not acceptable JSON at byte 13: unexpected '1'"},
 		{"DescribeRepositories", `{"unknown":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + `}`,
 			"the request body is not acceptable JSON at byte 74: nested more than 64 levels deep"},
-		{"CreateRepository", `{"tags":[` + strings.Repeat("null,", maxNodes) + `null]}`, "the request body is not acceptable JSON at byte 327679: more than 65536 values"},
+		{"CreateRepository", `{"tags":[` + strings.Repeat("null,", MaxNodes) + `null]}`, "the request body is not acceptable JSON at byte 327679: more than 65536 values"},
 	}
 	for _, tt := range tests {
 		_, err := mustLookup(t, tt.op).Decode([]byte(tt.body))
@@ -154,7 +157,7 @@ func TestDecodeMap(t *testing.T) {
 		return []byte(`{"imageScanFindings":{"findingSeverityCounts":` + counts + `}}`)
 	}
 	var got DescribeImageScanFindingsOutput
-	err := decode(op.Output, body(`{"HIGH":1,"LOW":3,"HIGH":2}`), &got)
+	err := DecodeShape(op.Output, body(`{"HIGH":1,"LOW":3,"HIGH":2}`), &got)
 	want := map[FindingSeverity]int32{FindingSeverityHigh: 2, FindingSeverityLow: 3}
 	if err != nil || !reflect.DeepEqual(got.ImageScanFindings.FindingSeverityCounts, want) {
 		t.Errorf("got %+v, %v", got.ImageScanFindings, err)
@@ -168,7 +171,7 @@ func TestDecodeMap(t *testing.T) {
 		`{"HIGH":"1"}`: "STRING_VALUE cannot be converted to Integer at " + path + ".HIGH'",
 		`[]`:           "Start of list found where not expected at " + path + "'",
 	} {
-		if err := decode(op.Output, body(counts), &DescribeImageScanFindingsOutput{}); err == nil || err.Error() != text {
+		if err := DecodeShape(op.Output, body(counts), &DescribeImageScanFindingsOutput{}); err == nil || err.Error() != text {
 			t.Errorf("%s gives\n%v\nwant\n%s", counts, err, text)
 		}
 	}
@@ -198,7 +201,7 @@ func TestLargestValues(t *testing.T) {
 // TestDecodeKeepsNothing: the door may reuse the buffer of a body.
 func TestDecodeKeepsNothing(t *testing.T) {
 	for _, op := range Operations() {
-		body := sampleJSON(t, op.Input, true)
+		body := ecrtest.JSON(t, op.Input, true)
 		input, err := op.Decode(body)
 		if err != nil {
 			t.Fatal(err)
@@ -219,10 +222,10 @@ func TestDecodeKeepsNothing(t *testing.T) {
 // TestPrintedRepositoryPattern holds the sentence about repository names to the truth: a name that is refused does not
 // satisfy the pattern that the sentence prints.
 func TestPrintedRepositoryPattern(t *testing.T) {
-	printed := newPattern(wordingOf(shapeRepositoryName).pattern)
+	printed, decides := RepositoryNames()
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.StringMatching(`[a-zA0._/-]{1,8}`).Draw(t, "name")
-		if printed.Match(name) && !shapeRepositoryName.Pattern.Match(name) {
+		if printed.Match(name) && !decides.Pattern.Match(name) {
 			t.Fatalf("%q satisfies the printed pattern and is refused", name)
 		}
 	})
@@ -257,7 +260,7 @@ func TestMaxBody(t *testing.T) {
 		}
 	}
 	for _, op := range Operations() {
-		if n := len(sampleJSON(t, op.Input, true)); op.MaxBody() < int64(n) {
+		if n := len(ecrtest.JSON(t, op.Input, true)); op.MaxBody() < int64(n) {
 			t.Errorf("%s cannot hold its own sample", op.Name)
 		}
 	}

@@ -1,4 +1,4 @@
-package ecr
+package ecr_test
 
 import (
 	"encoding/json"
@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	. "berth/internal/ecr"
+	"berth/internal/ecr/ecrtest"
 )
 
 // FuzzDecode feeds any body to any operation. Nothing panics, every refusal is one of the two errors, and an input that
@@ -14,8 +17,8 @@ import (
 func FuzzDecode(f *testing.F) {
 	ops := Operations()
 	for i, op := range ops {
-		f.Add(uint8(i), sampleJSON(f, op.Input, true))
-		f.Add(uint8(i), sampleJSON(f, op.Input, false))
+		f.Add(uint8(i), ecrtest.JSON(f, op.Input, true))
+		f.Add(uint8(i), ecrtest.JSON(f, op.Input, false))
 	}
 	f.Add(uint8(0), []byte(`{"repositoryName":"a\ud800b","layerDigests":[null]}`))
 	f.Fuzz(func(t *testing.T, index uint8, body []byte) {
@@ -48,7 +51,7 @@ func FuzzSyntax(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		_, err := parse(nil, text)
+		err := Syntax(text)
 		if valid := json.Valid(text) && utf8.Valid(text); valid != (err == nil) {
 			if err != nil && strings.Contains(err.Error(), "levels deep") {
 				return

@@ -1,4 +1,4 @@
-package ecr
+package ecr_test
 
 import (
 	"context"
@@ -18,6 +18,9 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/aws/smithy-go"
+
+	. "berth/internal/ecr"
+	"berth/internal/ecr/ecrtest"
 )
 
 // sdkClient is the AWS SDK's client of a server that decodes each request and answers what respond returns: an output
@@ -73,12 +76,12 @@ func serve(r *http.Request, respond func(op *Operation, input any) any) (status 
 func TestSDKReadsEveryOperation(t *testing.T) {
 	for _, op := range Operations() {
 		t.Run(op.Name, func(t *testing.T) {
-			want, err := op.Decode(sampleJSON(t, op.Input, true))
+			want, err := op.Decode(ecrtest.JSON(t, op.Input, true))
 			if err != nil {
 				t.Fatal(err)
 			}
 			output := op.NewOutput()
-			if err := decode(op.Output, sampleJSON(t, op.Output, true), output); err != nil {
+			if err := DecodeShape(op.Output, ecrtest.JSON(t, op.Output, true), output); err != nil {
 				t.Fatal(err)
 			}
 			client := sdkClient(t, func(_ *Operation, got any) any {
@@ -93,14 +96,14 @@ func TestSDKReadsEveryOperation(t *testing.T) {
 			}
 			input := reflect.New(method.Type().In(1).Elem())
 			// The SDK's field names differ from the wire's in case only, which encoding/json overlooks.
-			if err := json.Unmarshal(sampleJSON(t, op.Input, true), input.Interface()); err != nil {
+			if err := json.Unmarshal(ecrtest.JSON(t, op.Input, true), input.Interface()); err != nil {
 				t.Fatal(err)
 			}
 			results := method.Call([]reflect.Value{reflect.ValueOf(t.Context()), input})
 			if err, ok := results[1].Interface().(error); ok && err != nil {
 				t.Fatal(err)
 			}
-			compareSDK(t, op.Name, op.Output, sample(t, op.Output, true), results[0])
+			compareSDK(t, op.Name, op.Output, ecrtest.Sample(t, op.Output, true), results[0])
 		})
 	}
 }

@@ -34,8 +34,8 @@ type world struct {
 
 // An exchange is the last request that the SDK sent, and its answer.
 type exchange struct {
-	operation string
-	answer    []byte
+	operation       string
+	request, answer []byte
 }
 
 func newWorld(t *testing.T, s *servertest.Server, operation string) *world {
@@ -48,17 +48,22 @@ func newWorld(t *testing.T, s *servertest.Server, operation string) *world {
 
 // Do sends a request for the SDK and keeps the answer.
 func (w *world) Do(req *http.Request) (*http.Response, error) {
+	sent, err := io.ReadAll(req.Body)
+	if err := errors.Join(err, req.Body.Close()); err != nil {
+		return nil, err
+	}
+	req.Body = io.NopCloser(bytes.NewReader(sent))
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(resp.Body)
+	answer, err := io.ReadAll(resp.Body)
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		return nil, err
 	}
 	_, operation, _ := strings.Cut(req.Header.Get("X-Amz-Target"), ".")
-	w.last = exchange{operation, body}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
+	w.last = exchange{operation, sent, answer}
+	resp.Body = io.NopCloser(bytes.NewReader(answer))
 	return resp, nil
 }
 

@@ -92,6 +92,30 @@ func TestMissingToolSkipsOrFails(t *testing.T) {
 	}
 }
 
+// The aws CLI's own Python is taken when the one on PATH lacks the module.
+func TestPythonHasTheModule(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	write("python3", "#!/bin/sh\nexit 1\n")
+	own := write("python-of-aws", "#!/bin/sh\n[ \"$2\" = 'import boto3' ]\n")
+	write("aws", "#!"+own+"\nimport sys\n")
+	t.Setenv("PATH", dir)
+	t.Setenv(RequireAllVariable, "")
+	if got := Python(t, "boto3"); got != own {
+		t.Errorf("got %s, want %s", got, own)
+	}
+	if v := judge(t, func(t testing.TB) { Python(t, "other") }); !v.skipped || !strings.Contains(v.text, "needs a Python 3 with other") {
+		t.Errorf("skipped=%t, %q", v.skipped, v.text)
+	}
+}
+
 func TestRunReportsOutputOfFailure(t *testing.T) {
 	if got := Run(t, "/bin/sh", "-c", "echo out"); got != "out\n" {
 		t.Errorf("stdout = %q", got)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -63,4 +64,27 @@ func toolsDir() string {
 		return ""
 	}
 	return filepath.Join(home, ".cache", "berth-tools")
+}
+
+// Python returns the path of a Python 3 that has the module, for example "boto3": the one on PATH, or the one that runs
+// the aws CLI, version 1 of which brings boto3's own botocore along. Without one it skips the test as [Tool] does.
+func Python(t testing.TB, module string) string {
+	t.Helper()
+	candidates := []string{"python3"}
+	if aws, err := exec.LookPath("aws"); err == nil {
+		if script, err := os.ReadFile(aws); err == nil {
+			line, _, _ := strings.Cut(string(script), "\n")
+			if interpreter, ok := strings.CutPrefix(line, "#!"); ok && strings.Contains(interpreter, "python") {
+				candidates = append(candidates, strings.TrimSpace(interpreter))
+			}
+		}
+	}
+	for _, candidate := range candidates {
+		path, err := exec.LookPath(candidate)
+		if err == nil && exec.Command(path, "-c", "import "+module).Run() == nil {
+			return path
+		}
+	}
+	Missing(t, "needs a Python 3 with %s: pip install %s", module, module)
+	return ""
 }

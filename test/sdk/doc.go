@@ -7,6 +7,9 @@
 //   - a call that violates one constraint is refused with the modelled exception and ECR's exact sentence, one call for
 //     each constraint that there is.
 //
+// Listings are walked page by page while items come and go, with the tokens that they give and with others. What boto3
+// adds to the calls (paginators, waiters, classes of exceptions) is tried in testdata/ecr_by_boto3.py.
+//
 // An operation that is not offered yet stands in one list, and the test fails when the list says too much or too little.
 //
 // The model is that of package ecr. What a server answers is read from the wire, because an SDK leaves out what it does

@@ -229,7 +229,11 @@ func write(t testing.TB, path, text string) {
 // tf runs Terraform, which shall end with the given status.
 func (b *bench) tf(status int, args ...string) testkit.Result {
 	b.Helper()
-	args = append([]string{args[0], "-no-color"}, args[1:]...)
+	command := 1 // words of the command, after which its options may stand
+	if args[0] == "state" || args[0] == "providers" {
+		command = 2
+	}
+	args = slices.Insert(slices.Clone(args), command, "-no-color")
 	return testkit.Command{Path: b.lab.terraform, Args: args, Dir: b.dir, Env: b.lane.env, WantExit: status, Timeout: patience}.Run(b)
 }
 

@@ -247,8 +247,8 @@ func number(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }
 // upstream is a cache rule.
 func upstream(host string) cacheRule { return cacheRule{Registry: account, Upstream: host} }
 
-// push stores an image under a tag, through the registry's own door.
-func push(t testing.TB, s *servertest.Server, name, tag string) {
+// push stores an image under a tag, through the registry's own door, and returns its digest.
+func push(t testing.TB, s *servertest.Server, name, tag string) string {
 	t.Helper()
 	image := testkit.RandomImage(t, 1, 100)
 	for blob, isManifest := range image.All() {
@@ -262,6 +262,7 @@ func push(t testing.TB, s *servertest.Server, name, tag string) {
 			t.Fatalf("%s %s: %s: %s", method, path, resp.Status, body)
 		}
 	}
+	return image.Digest().String()
 }
 
 // images lists the tags of a repository.

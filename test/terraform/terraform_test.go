@@ -18,7 +18,7 @@ func TestTerraform(t *testing.T) {
 		{"encryption", testEncryption},
 		{"key", testKey},
 		{"users and roles", testIAM},
-		{"settings of a registry", testRegistrySettings},
+		{"every resource of ECR", testProvider},
 		{"creation templates", testTemplates},
 		{"errors", testErrors},
 		{"interrupted", testInterrupted},

@@ -235,12 +235,15 @@ func (tx *Tx) InsertReference(img Image, r Reference) error {
 }
 
 // InactiveChildren lists the digests of images that an index lists and that are
-// archived, or gone.
-func (tx *Tx) InactiveChildren(repositoryID, index int64) ([]string, error) {
+// archived, or are being restored where that counts too.
+func (tx *Tx) InactiveChildren(repositoryID, index int64, orActivating bool) ([]string, error) {
+	status := ` AND i.status = 'ARCHIVED'`
+	if orActivating {
+		status = ` AND i.status <> 'ACTIVE'`
+	}
 	return list(tx, scanString, `SELECT r.digest FROM image_references r
-		LEFT JOIN images i ON i.repository_id = r.repository_id AND i.digest = r.digest
-		WHERE r.image_id = $2 AND r.repository_id = $1 AND r.kind = 'child' AND COALESCE(i.status, 'ARCHIVED') = 'ARCHIVED'
-		ORDER BY r.digest`, repositoryID, index)
+		JOIN images i ON i.repository_id = r.repository_id AND i.digest = r.digest
+		WHERE r.image_id = $2 AND r.repository_id = $1 AND r.kind = 'child'`+status+` ORDER BY r.digest`, repositoryID, index)
 }
 
 // OnlyArchived reports whether images list a blob of the repository, and none of

@@ -233,7 +233,7 @@ func resolveReferences(tx *meta.Tx, repo meta.Repository, m *manifest.Manifest) 
 	}
 	for _, d := range m.Children {
 		child, err := tx.ImageByDigest(repo.ID, d.Digest.String())
-		if errors.Is(err, meta.ErrNotFound) || err == nil && child.Status == meta.ImageArchived {
+		if errors.Is(err, meta.ErrNotFound) || err == nil && child.Status != meta.ImageActive { // a push of it comes first and restores it
 			missing = append(missing, d.Digest.String())
 			continue
 		}

@@ -94,7 +94,7 @@ func (r *Registry) restore(tx *meta.Tx, repo meta.Repository, img *meta.Image) e
 	if img.Status != meta.ImageArchived {
 		return nil
 	}
-	children, err := tx.InactiveChildren(repo.ID, img.ID)
+	children, err := tx.InactiveChildren(repo.ID, img.ID, false)
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func activate(tx *meta.Tx, repo meta.Repository, img *meta.Image, now time.Time)
 // reactivate is what the push of an archived manifest does: at once, and with
 // what refers to it.
 func reactivate(tx *meta.Tx, repo meta.Repository, img *meta.Image, now time.Time) error {
-	children, err := tx.InactiveChildren(repo.ID, img.ID)
+	children, err := tx.InactiveChildren(repo.ID, img.ID, true)
 	if err != nil {
 		return err
 	}

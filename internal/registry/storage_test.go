@@ -1,12 +1,15 @@
 package registry_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"pgregory.net/rapid"
 
 	"berth/internal/meta"
 	"berth/internal/registry"
@@ -290,4 +293,60 @@ func TestStorageClassIsChecked(t *testing.T) {
 	if b.listed("app", "") != img.Digest().String() {
 		t.Error("a refused call archived the image")
 	}
+}
+
+// Whatever is archived, restored, pushed and deleted in whatever order, an active
+// index lists active images, and every image has a status that its times fit.
+func TestActiveIndexesListActiveImages(t *testing.T) {
+	b := newBench(t)
+	b.create("app")
+	first := b.push("app", "multi", testkit.RandomIndex(t, 16, "amd64"))
+	second := b.push("app", "more", testkit.Index(t, first.Children[0], b.image()))
+	all := []testkit.Content{first, second, first.Children[0], second.Children[1]}
+	rapid.Check(t, func(t *rapid.T) {
+		for _, c := range all { // from the same state
+			b.putBlobs("app", c)
+			if err := b.tag("app", "", c); err != nil && !registry.Is(err, registry.ImageAlreadyExists) {
+				t.Fatal(err)
+			}
+		}
+		for range rapid.IntRange(5, 30).Draw(t, "steps") {
+			c := rapid.SampledFrom(all).Draw(t, "image")
+			var err error
+			switch step := rapid.SampledFrom([]string{"archive", "archive", "restore", "push", "finish", "delete"}).Draw(t, "step"); step {
+			case "archive":
+				_, _, err = b.SetStorageClass(context.Background(), scope, "app", byDigest(c), registry.StorageArchive)
+			case "restore":
+				_, _, err = b.SetStorageClass(context.Background(), scope, "app", byDigest(c), registry.StorageStandard)
+			case "push":
+				err = b.tag("app", "", c)
+			case "finish":
+				b.finish()
+			case "delete":
+				_, _, err = b.DeleteImages(context.Background(), scope, "app", []registry.ImageRef{byDigest(c)})
+			}
+			var refused *registry.Error
+			if err != nil && !errors.As(err, &refused) {
+				t.Fatal(err)
+			}
+			status := map[string]string{}
+			list, _, err := b.DescribeImages(context.Background(), scope, "app", nil, registry.ImageFilter{ImageStatus: "ANY"}, "", 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, img := range list {
+				status[img.Digest] = img.Status
+				if img.Status != meta.ImageActive && img.ArchivedAt.IsZero() {
+					t.Fatalf("%s is %s and was never archived", img.Digest, img.Status)
+				}
+			}
+			for _, index := range []testkit.Content{first, second} {
+				for _, child := range index.Children {
+					if s := status[child.Digest().String()]; status[index.Digest().String()] == meta.ImageActive && s != meta.ImageActive {
+						t.Fatalf("the index %s is active, and its image %s is %q", index.Digest(), child.Digest(), s)
+					}
+				}
+			}
+		}
+	})
 }

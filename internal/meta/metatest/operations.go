@@ -130,9 +130,10 @@ func storageClasses(t *testing.T, db *meta.DB) {
 		if len(waiting) != 1 || waiting[0].ID != activating.ID {
 			t.Errorf("activating %+v", waiting)
 		}
-		children, err4 := tx.InactiveChildren(repo, images[2].ID)
-		if !slices.Equal(children, []string{"sha256:aa"}) {
-			t.Errorf("children that are archived: %v", children)
+		children, err4 := tx.InactiveChildren(repo, images[2].ID, false)
+		both, err7 := tx.InactiveChildren(repo, images[2].ID, true)
+		if !slices.Equal(children, []string{"sha256:aa"}) || !slices.Equal(both, []string{"sha256:aa", "sha256:bb"}) {
+			t.Errorf("children that are archived: %v, or not active: %v", children, both)
 		}
 		for digest, want := range map[string]bool{"sha256:l1": true, "sha256:l2": false, "sha256:none": false} {
 			got, err := tx.OnlyArchived(repo, digest)
@@ -146,7 +147,7 @@ func storageClasses(t *testing.T, db *meta.DB) {
 		if !slices.Equal(by, []string{"sha256:cc"}) || len(none) != 0 {
 			t.Errorf("listed by active images: %v, %v", by, none)
 		}
-		return errors.Join(append(errs, err, err2, err3, err4, err5, err6)...)
+		return errors.Join(append(errs, err, err2, err3, err4, err5, err6, err7)...)
 	})
 	err := db.Update(t.Context(), func(tx *meta.Tx) error { return tx.SetStorage(meta.Image{ID: 1 << 40}) })
 	if !errors.Is(err, meta.ErrNotFound) {

@@ -18,7 +18,7 @@ func (s *Store) CreateAccount(ctx context.Context, id string) (Credentials, erro
 		if err := tx.InsertAccount(meta.Account{ID: id, CreatedAt: s.now()}); err != nil {
 			return err
 		}
-		return tx.PutAccessKey(s.rootKey(id, c))
+		return s.putRootKey(ctx, tx, id, c)
 	})
 	if errors.Is(err, meta.ErrExists) {
 		err = exists("Account %s already exists.", id)
@@ -28,7 +28,7 @@ func (s *Store) CreateAccount(ctx context.Context, id string) (Credentials, erro
 
 // replaceRootKeys puts one key in place of all that a root user has, and ends
 // the sessions that were made with them.
-func (s *Store) replaceRootKeys(tx *meta.Tx, account string, old []meta.AccessKey, c Credentials) error {
+func (s *Store) replaceRootKeys(ctx context.Context, tx *meta.Tx, account string, old []meta.AccessKey, c Credentials) error {
 	for _, k := range old {
 		if err := tx.DeleteAccessKey(k.ID); err != nil {
 			return err
@@ -37,14 +37,18 @@ func (s *Store) replaceRootKeys(tx *meta.Tx, account string, old []meta.AccessKe
 	if err := tx.DeleteRootSessions(account); err != nil {
 		return err
 	}
-	return tx.PutAccessKey(s.rootKey(account, c))
+	return s.putRootKey(ctx, tx, account, c)
 }
 
-func (s *Store) rootKey(account string, c Credentials) meta.AccessKey {
-	root := access.Root(account, "")
-	return meta.AccessKey{
-		ID: c.AccessKeyID, Account: account, Principal: root.ARN, UserID: root.UserID, Secret: c.SecretAccessKey, Active: true, CreatedAt: s.now(),
+func (s *Store) putRootKey(ctx context.Context, tx *meta.Tx, account string, c Credentials) error {
+	sealed, err := s.sealSecret(ctx, c)
+	if err != nil {
+		return err
 	}
+	root := access.Root(account, "")
+	return tx.PutAccessKey(meta.AccessKey{
+		ID: c.AccessKeyID, Account: account, Principal: root.ARN, UserID: root.UserID, Sealed: sealed, Active: true, CreatedAt: s.now(),
+	})
 }
 
 // Accounts lists all accounts by id, the home account among them.
@@ -94,7 +98,7 @@ func (s *Store) RotateRootKey(ctx context.Context, id string) (Credentials, erro
 		if err != nil {
 			return err
 		}
-		return s.replaceRootKeys(tx, id, keys, c)
+		return s.replaceRootKeys(ctx, tx, id, keys, c)
 	})
 	return c, err
 }

@@ -10,7 +10,8 @@
 //   - A registry password is good only while the access key it was made with
 //     exists, is active and belongs to the same principal; one that was made
 //     with temporary credentials ends with them.
-//   - The secrets of temporary credentials are not stored. A session ends with
+//   - The secrets of access keys are stored sealed only, each bound to its key.
+//     Those of temporary credentials are not stored. A session ends with
 //     its user or role.
 //   - A role without a policy that trusts the caller is assumed by nobody.
 //   - Secrets never appear in errors or logs.
@@ -27,6 +28,7 @@ import (
 	"berth/internal/access"
 	"berth/internal/access/sigv4"
 	"berth/internal/access/token"
+	"berth/internal/kms"
 	"berth/internal/meta"
 )
 
@@ -47,17 +49,19 @@ type Store struct {
 	// condition keys; nil: nobody may.
 	Trusts func(text string, caller access.Principal, action string, keys map[string][]string) bool
 
-	db     *meta.DB
-	tokens Tokens
-	now    func() time.Time
+	db      *meta.DB
+	tokens  Tokens
+	secrets kms.Wrapper
+	now     func() time.Time
 
 	keys        meta.Kept[meta.AccessKey] // by ID
 	permissions meta.Kept[*compiled]      // by ARN and access key
 }
 
-// New makes a store.
-func New(db *meta.DB, tokens Tokens, now func() time.Time) *Store {
-	return &Store{db: db, tokens: tokens, now: now}
+// New makes a store. secrets seals the secrets of access keys; it is asked with
+// every request, so it answers from memory.
+func New(db *meta.DB, tokens Tokens, secrets kms.Wrapper, now func() time.Time) *Store {
+	return &Store{db: db, tokens: tokens, secrets: secrets, now: now}
 }
 
 // Secret implements sigv4.KeyLookup.
@@ -72,7 +76,8 @@ func (s *Store) Secret(ctx context.Context, accessKeyID, sessionToken string) (s
 	if err != nil {
 		return sigv4.Secret{}, err
 	}
-	return sigv4.Secret{SecretAccessKey: k.Secret, Principal: principal(k), Active: k.Active}, nil
+	secret, err := s.openSecret(ctx, k)
+	return sigv4.Secret{SecretAccessKey: secret, Principal: principal(k), Active: k.Active}, err
 }
 
 // key finds an access key.
@@ -167,16 +172,20 @@ func (s *Store) EnsureRoot(ctx context.Context, account string, given Credential
 			return err
 		}
 		if given.AccessKeyID == "" && len(keys) > 0 {
-			chosen = Credentials{keys[0].ID, keys[0].Secret}
-			return nil
+			secret, err := s.openSecret(ctx, keys[0])
+			chosen = Credentials{keys[0].ID, secret}
+			return err
 		}
-		if len(keys) == 1 && keys[0].ID == given.AccessKeyID && keys[0].Secret == given.SecretAccessKey && keys[0].Active {
-			return nil // the same key again: sessions go on
+		if len(keys) == 1 && keys[0].ID == given.AccessKeyID && keys[0].Active {
+			// One that cannot be opened is replaced by the one given.
+			if secret, err := s.openSecret(ctx, keys[0]); err == nil && secret == given.SecretAccessKey {
+				return nil // the same key again: sessions go on
+			}
 		}
 		if given.AccessKeyID == "" {
 			chosen = newCredentials("AKIA")
 		}
-		return s.replaceRootKeys(tx, account, keys, chosen)
+		return s.replaceRootKeys(ctx, tx, account, keys, chosen)
 	})
 	return chosen, err
 }

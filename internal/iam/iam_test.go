@@ -15,6 +15,8 @@ import (
 	"berth/internal/access/sigv4"
 	"berth/internal/access/token"
 	"berth/internal/iam"
+	"berth/internal/kms"
+	"berth/internal/kms/envelope"
 	"berth/internal/meta"
 	"berth/internal/meta/sqlite"
 )
@@ -45,7 +47,7 @@ func newRig(t *testing.T) *rig {
 	if r.tokens, err = token.New(bytes.Repeat([]byte{1}, token.KeySize), clock); err != nil {
 		t.Fatal(err)
 	}
-	r.Store = iam.New(r.db, r.tokens, clock)
+	r.Store = iam.New(r.db, r.tokens, secrets(t), clock)
 	return r
 }
 
@@ -207,5 +209,47 @@ func TestUserCreated(t *testing.T) {
 	}
 	if _, err := r.UserCreated(context.Background(), access.Root(account, "AKIANOBODY")); !errors.Is(err, meta.ErrNotFound) {
 		t.Errorf("%v", err)
+	}
+}
+
+func secrets(t *testing.T) kms.Wrapper {
+	t.Helper()
+	m, err := envelope.NewMemory(bytes.Repeat([]byte{2}, envelope.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// The secret of a key is sealed in its row, and that of one row does not open in another.
+func TestSecretsAreSealed(t *testing.T) {
+	r := newRig(t)
+	ctx := context.Background()
+	root := r.root(t, iam.Credentials{})
+	_, ann := r.user(t, "ann")
+	err := r.db.Update(ctx, func(tx *meta.Tx) error {
+		mine, err1 := tx.AccessKey(root.AccessKeyID)
+		hers, err2 := tx.AccessKey(ann.AccessKeyID)
+		if bytes.Contains(mine.Sealed, []byte(root.SecretAccessKey[:8])) {
+			t.Error("the secret is in its row")
+		}
+		mine.Sealed = hers.Sealed
+		return errors.Join(err1, err2, tx.PutAccessKey(mine))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := r.Secret(ctx, root.AccessKeyID, ""); err == nil || errors.Is(err, sigv4.ErrUnknownKey) {
+		t.Errorf("a secret opened in another row: %v, %v", s, err)
+	}
+	if _, err := r.EnsureRoot(ctx, account, iam.Credentials{}); err == nil {
+		t.Error("a key that does not open was given out")
+	}
+	given := iam.Credentials{AccessKeyID: root.AccessKeyID, SecretAccessKey: "a secret of the operator"}
+	if r.root(t, given) != given {
+		t.Error("the operator cannot repair the root key")
+	}
+	if s, err := r.Secret(ctx, given.AccessKeyID, ""); err != nil || s.SecretAccessKey != given.SecretAccessKey {
+		t.Errorf("%v, %v", s, err)
 	}
 }

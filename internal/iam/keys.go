@@ -41,10 +41,14 @@ func (s *Store) KeyOwner(ctx context.Context, caller access.Principal, name stri
 }
 
 // CreateAccessKey makes a key; its secret is told this once.
-func (s *Store) CreateAccessKey(ctx context.Context, o Owner) (meta.AccessKey, error) {
+func (s *Store) CreateAccessKey(ctx context.Context, o Owner) (meta.AccessKey, Credentials, error) {
 	c := newCredentials("AKIA")
-	k := meta.AccessKey{ID: c.AccessKeyID, Account: o.Account, Principal: o.ARN, UserID: o.UserID, Secret: c.SecretAccessKey, Active: true, CreatedAt: s.now()}
-	err := s.db.Update(ctx, func(tx *meta.Tx) error {
+	sealed, err := s.sealSecret(ctx, c)
+	if err != nil {
+		return meta.AccessKey{}, Credentials{}, err
+	}
+	k := meta.AccessKey{ID: c.AccessKeyID, Account: o.Account, Principal: o.ARN, UserID: o.UserID, Sealed: sealed, Active: true, CreatedAt: s.now()}
+	err = s.db.Update(ctx, func(tx *meta.Tx) error {
 		if o.Name != "" { // it may have gone meanwhile, and another with its name come
 			if _, err := tx.IAMPrincipalByID(o.UserID); errors.Is(err, meta.ErrNotFound) {
 				return Ref{Kind: meta.KindUser, Name: o.Name}.missing()
@@ -61,18 +65,15 @@ func (s *Store) CreateAccessKey(ctx context.Context, o Owner) (meta.AccessKey, e
 		}
 		return tx.PutAccessKey(k)
 	})
-	return k, err
+	return k, c, err
 }
 
-// AccessKeys lists keys, oldest first, without their secrets.
+// AccessKeys lists keys, oldest first.
 func (s *Store) AccessKeys(ctx context.Context, o Owner) (keys []meta.AccessKey, err error) {
 	err = s.db.Read(ctx, func(tx *meta.Tx) error {
 		keys, err = tx.AccessKeys(o.ARN)
 		return err
 	})
-	for i := range keys {
-		keys[i].Secret = ""
-	}
 	return keys, err
 }
 

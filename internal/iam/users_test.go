@@ -37,12 +37,12 @@ func (r *rig) user(t *testing.T, name string) (iam.Ref, access.Principal) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := r.CreateAccessKey(ctx, iam.Owner{Account: account, ARN: iam.ARN(u), UserID: u.ID, Name: u.Name})
+	k, c, err := r.CreateAccessKey(ctx, iam.Owner{Account: account, ARN: iam.ARN(u), UserID: u.ID, Name: u.Name})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s, err := r.Secret(ctx, k.ID, "")
-	if err != nil || s.SecretAccessKey != k.Secret || s.Principal.ARN != "arn:aws:iam::"+account+":user/"+name || s.Principal.UserID != u.ID {
+	if err != nil || s.SecretAccessKey != c.SecretAccessKey || s.Principal.ARN != "arn:aws:iam::"+account+":user/"+name || s.Principal.UserID != u.ID {
 		t.Fatalf("%v, %v", s, err)
 	}
 	return iam.Ref{Kind: meta.KindUser, Account: account, Name: name}, s.Principal
@@ -143,10 +143,10 @@ func TestQuotas(t *testing.T) {
 	ctx := context.Background()
 	ref, p := r.user(t, "ci")
 	o := iam.Owner{Account: account, ARN: p.ARN, UserID: p.UserID, Name: "ci"}
-	if _, err := r.CreateAccessKey(ctx, o); err != nil {
+	if _, _, err := r.CreateAccessKey(ctx, o); err != nil {
 		t.Fatal(err)
 	}
-	_, err := r.CreateAccessKey(ctx, o)
+	_, _, err := r.CreateAccessKey(ctx, o)
 	refused(t, "a third key", err, iam.CodeLimitExceeded, "Cannot exceed quota for AccessKeysPerUser: 2")
 	long := `{"Statement":"` + strings.Repeat("x", 1100) + `"}`
 	if err := errors.Join(r.PutInlinePolicy(ctx, ref, "a", long), r.PutInlinePolicy(ctx, ref, "a", long)); err != nil {

@@ -140,7 +140,7 @@ func toKey(o iam.Owner) func(meta.AccessKey) keyXML {
 		if k.Active {
 			status = "Active"
 		}
-		return keyXML{o.Name, k.ID, status, k.Secret, stamp(k.CreatedAt)}
+		return keyXML{UserName: o.Name, AccessKeyID: k.ID, Status: status, CreateDate: stamp(k.CreatedAt)}
 	}
 }
 
@@ -167,8 +167,10 @@ func onAccessKey(do func(c *call, o iam.Owner, id string) (any, error)) func(*ca
 }
 
 func createAccessKey(c *call, o iam.Owner) (any, error) {
-	k, err := c.Store.CreateAccessKey(c.ctx, o)
-	return struct{ AccessKey keyXML }{toKey(o)(k)}, err
+	k, made, err := c.Store.CreateAccessKey(c.ctx, o)
+	out := toKey(o)(k)
+	out.SecretAccessKey = made.SecretAccessKey
+	return struct{ AccessKey keyXML }{out}, err
 }
 
 func listAccessKeys(c *call, o iam.Owner) (any, error) {

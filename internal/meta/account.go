@@ -8,7 +8,7 @@ type AccessKey struct {
 	Account   string
 	Principal string // ARN
 	UserID    string
-	Secret    string
+	Sealed    []byte // the secret access key, encrypted
 	Active    bool
 	CreatedAt time.Time
 }
@@ -18,7 +18,7 @@ func scanAccessKey(s scanner) (AccessKey, error) {
 		k       AccessKey
 		created int64
 	)
-	err := s.Scan(&k.ID, &k.Account, &k.Principal, &k.UserID, &k.Secret, &k.Active, &created)
+	err := s.Scan(&k.ID, &k.Account, &k.Principal, &k.UserID, &k.Sealed, &k.Active, &created)
 	k.CreatedAt = fromMicros(created)
 	return k, err
 }
@@ -26,22 +26,22 @@ func scanAccessKey(s scanner) (AccessKey, error) {
 // PutAccessKey adds a key or replaces the one with the same ID.
 func (tx *Tx) PutAccessKey(k AccessKey) error {
 	tx.keys = true
-	return tx.exec(`INSERT INTO access_keys (id, account, principal, user_id, secret, active, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)
+	return tx.exec(`INSERT INTO access_keys (id, account, principal, user_id, secret, sealed, active, created_at)
+		VALUES ($1, $2, $3, $4, '', $5, $6, $7)
 		ON CONFLICT (id) DO UPDATE SET account = excluded.account, principal = excluded.principal,
-			user_id = excluded.user_id, secret = excluded.secret, active = excluded.active`,
-		k.ID, k.Account, k.Principal, k.UserID, k.Secret, flag(k.Active), micros(k.CreatedAt))
+			user_id = excluded.user_id, secret = excluded.secret, sealed = excluded.sealed, active = excluded.active`,
+		k.ID, k.Account, k.Principal, k.UserID, k.Sealed, flag(k.Active), micros(k.CreatedAt))
 }
 
 // AccessKey finds a key by its ID.
 func (tx *Tx) AccessKey(id string) (AccessKey, error) {
-	return get(tx, scanAccessKey, `SELECT id, account, principal, user_id, secret, active, created_at
+	return get(tx, scanAccessKey, `SELECT id, account, principal, user_id, sealed, active, created_at
 		FROM access_keys WHERE id = $1`, id)
 }
 
 // AccessKeys lists the keys of a principal, oldest first.
 func (tx *Tx) AccessKeys(principal string) ([]AccessKey, error) {
-	return list(tx, scanAccessKey, `SELECT id, account, principal, user_id, secret, active, created_at
+	return list(tx, scanAccessKey, `SELECT id, account, principal, user_id, sealed, active, created_at
 		FROM access_keys WHERE principal = $1 ORDER BY created_at, id`, principal)
 }
 

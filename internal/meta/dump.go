@@ -37,6 +37,9 @@ func Tables(version int) []Table {
 		}
 		out = append(out, tablesOf6()...)
 	}
+	if version >= 7 {
+		out.with("access_keys", "sealed bytes")
+	}
 	if version >= 11 {
 		out.with("blobs", "sealed bytes")
 	}

@@ -1,5 +1,21 @@
 package meta
 
+// A PlainSecret is the secret of an access key as schema versions before 7 kept it.
+type PlainSecret struct{ ID, Secret string }
+
+// PlainSecrets lists up to limit access keys whose secrets are not sealed yet.
+func (tx *Tx) PlainSecrets(limit int) ([]PlainSecret, error) {
+	return list(tx, func(s scanner) (p PlainSecret, err error) { return p, s.Scan(&p.ID, &p.Secret) },
+		`SELECT id, secret FROM access_keys WHERE secret <> '' ORDER BY id LIMIT $1`, limit)
+}
+
+// SealSecret puts a sealed secret in the place of a plain one. One that is not
+// there any more, since the key was replaced or sealed meanwhile, is no error.
+func (tx *Tx) SealSecret(p PlainSecret, sealed []byte) error {
+	tx.keys = true
+	return tx.exec(`UPDATE access_keys SET secret = '', sealed = $3 WHERE id = $1 AND secret = $2`, p.ID, p.Secret, sealed)
+}
+
 // What follows is for rows of schema version 1, which migration 2 marked.
 
 // OldBlobs lists up to limit blobs whose bytes still lie unsealed where version

@@ -21,6 +21,7 @@ import (
 	"berth/internal/access/token"
 	"berth/internal/blob/file"
 	"berth/internal/iam"
+	"berth/internal/kms/envelope"
 	"berth/internal/meta"
 	"berth/internal/meta/sqlite"
 	"berth/internal/ociapi"
@@ -73,7 +74,9 @@ func newRig(t testing.TB) *rig {
 	must(err)
 	r.tokens, err = token.New(bytes.Repeat([]byte{7}, token.KeySize), r.clock)
 	must(err)
-	r.users = iam.New(r.db, r.tokens, r.clock)
+	secrets, err := envelope.NewMemory(bytes.Repeat([]byte{9}, envelope.KeySize))
+	must(err)
+	r.users = iam.New(r.db, r.tokens, secrets, r.clock)
 	key, err := r.users.EnsureRoot(ctx, home.Account, iam.Credentials{})
 	must(err)
 	r.root = access.Root(home.Account, key.AccessKeyID)

@@ -81,7 +81,7 @@ func (s *Storage) openMaster(ctx context.Context, cfg Config, place kms.Provider
 	if err != nil {
 		return err
 	}
-	if _, err := s.master.Unwrap(ctx, proof, proofContext); err != nil {
+	if _, err := s.master.Unwrap(ctx, proof, purpose(MasterProof)); err != nil {
 		return fmt.Errorf("the KMS key %s is not the master key that the database was made with, or cannot be used now: %w", cfg.MasterKey, err)
 	}
 	return nil
@@ -89,8 +89,6 @@ func (s *Storage) openMaster(ctx context.Context, cfg Config, place kms.Provider
 
 // MasterProof is the setting that only the installation's master key opens.
 const MasterProof = "master-key-proof"
-
-var proofContext = kms.Context{"berth:purpose": MasterProof}
 
 // openKeyring opens the keyring, which is made on the first start of an
 // installation, and makes sure that it is the one that the database was made
@@ -127,7 +125,7 @@ func masterKeyPath(cfg Config) string {
 }
 
 func proveKeyring(ctx context.Context, keys *keyring.Keyring, path string, proof []byte) error {
-	if _, err := keys.Unwrap(ctx, proof, proofContext); err != nil {
+	if _, err := keys.Unwrap(ctx, proof, purpose(MasterProof)); err != nil {
 		return fmt.Errorf("the master key in %s is not the one that the database was made with: copy that file from the server that made it, or name it with --master-key", path)
 	}
 	return nil
@@ -152,7 +150,7 @@ func (s *Storage) ensureProof(ctx context.Context) (proof []byte, err error) {
 	}
 	var fresh []byte
 	if !made {
-		if fresh, err = s.master.Wrap(ctx, []byte(MasterProof), proofContext); err != nil {
+		if fresh, err = s.master.Wrap(ctx, []byte(MasterProof), purpose(MasterProof)); err != nil {
 			return nil, fmt.Errorf("use the master key: %w", err)
 		}
 	}
@@ -188,42 +186,25 @@ func (s *Storage) MasterKeyIDs() []string {
 func (s *Storage) MasterKeys() audit.Keys {
 	return audit.Keys{
 		Master: s.Keyring,
-		Rewrap: []func(context.Context) (int, error){s.KMS.Rewrap, s.rewrapProof},
+		Rewrap: []func(context.Context) (int, error){s.KMS.Rewrap, s.rewrapOwn},
 		Uses:   s.masterKeysInUse,
 	}
 }
 
-// rewrapProof wraps the proof under the current master key.
-func (s *Storage) rewrapProof(ctx context.Context) (int, error) {
-	proof, err := s.proof(ctx)
-	if err != nil || !s.Keyring.Stale(proof) {
-		return 0, err
+// masterKeysInUse lists the master keys that wrap a key of the installation or
+// of the built-in KMS.
+func (s *Storage) masterKeysInUse(ctx context.Context) (used []string, err error) {
+	var id string
+	for _, name := range underMasterKey() {
+		wrapped, err := s.setting(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if id, err = s.Keyring.KeyID(wrapped); err != nil {
+			return nil, err
+		}
+		used = append(used, id)
 	}
-	fresh, err := s.Keyring.Wrap(ctx, []byte(MasterProof), proofContext)
-	if err != nil {
-		return 0, err
-	}
-	err = s.DB.Update(ctx, func(tx *meta.Tx) error { return tx.ReplaceSetting(MasterProof, proof, fresh) })
-	return 1, err
-}
-
-func (s *Storage) proof(ctx context.Context) (proof []byte, err error) {
-	err = s.DB.View(ctx, func(tx *meta.Tx) error {
-		proof, err = tx.Setting(MasterProof)
-		return err
-	})
-	return proof, err
-}
-
-// masterKeysInUse lists the master keys that wrap the proof or a key of the
-// built-in KMS.
-func (s *Storage) masterKeysInUse(ctx context.Context) ([]string, error) {
-	proof, err := s.proof(ctx)
-	if err != nil {
-		return nil, err
-	}
-	id, err := s.Keyring.KeyID(proof)
-	used := []string{id}
 	for after := int64(0); err == nil; {
 		var page []meta.KMSKeyVersion
 		err = s.DB.View(ctx, func(tx *meta.Tx) (err error) {

@@ -3,7 +3,6 @@ package server
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -112,11 +111,11 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *Server, err erro
 
 // build makes the domain and the doors.
 func (s *Server) build(ctx context.Context) (http.Handler, error) {
-	tokens, err := s.openTokens(ctx)
+	tokens, err := token.New(s.storage.signing, time.Now)
 	if err != nil {
 		return nil, err
 	}
-	users := iam.New(s.storage.DB, tokens, time.Now)
+	users := iam.New(s.storage.DB, tokens, s.storage.secrets, time.Now)
 	users.CheckPolicy, users.CheckTrustPolicy, users.Trusts = iam.CheckIdentityPolicy, iam.CheckRoleTrust, iam.Trusts
 	if s.root, err = users.EnsureRoot(ctx, s.names.home.Account, s.cfg.Root); err != nil {
 		return nil, err
@@ -189,21 +188,6 @@ func (s *Server) openHome(ctx context.Context) (meta.Scope, error) {
 		home.Region = s.cfg.Region
 	}
 	return home, nil
-}
-
-// openTokens makes the issuer of tokens on the installation's signing key.
-func (s *Server) openTokens(ctx context.Context) (*token.Issuer, error) {
-	fresh := make([]byte, token.KeySize)
-	_, _ = rand.Read(fresh) // never fails (crypto/rand)
-	var key []byte
-	err := s.storage.DB.Update(ctx, func(tx *meta.Tx) (err error) {
-		key, err = tx.EnsureSetting("token-key", fresh)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return token.New(key, time.Now)
 }
 
 func listen(cfg Config, log *slog.Logger) (net.Listener, error) {

@@ -29,6 +29,8 @@ type Storage struct {
 
 	master    kms.Wrapper
 	masterARN string       // of a master key in a KMS
+	secrets   kms.Wrapper  // of access keys
+	signing   []byte       // key of tokens
 	keys      kms.Provider // of repositories
 	holder    string       // of claims, when that is a server
 }
@@ -52,6 +54,9 @@ func OpenStorage(ctx context.Context, cfg Config) (_ *Storage, err error) {
 		s.DB = s.DB.Wrap(cfg.WrapDatabase)
 	}
 	if err := s.openMaster(ctx, cfg, place); err != nil {
+		return nil, err
+	}
+	if err := s.openOwnKeys(ctx); err != nil {
 		return nil, err
 	}
 	s.openKMS(cfg, place)

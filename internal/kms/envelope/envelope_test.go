@@ -3,6 +3,7 @@ package envelope_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"testing"
 
@@ -70,4 +71,36 @@ func FuzzOpen(f *testing.F) {
 			t.Fatalf("opened under another context: %v", err)
 		}
 	})
+}
+
+// A key in memory unwraps what it wrapped under the same context only, and never prints.
+func TestMemory(t *testing.T) {
+	key := []byte("0123456789abcdef0123456789abcdef")
+	m, err := envelope.NewMemory(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapped, err := m.Wrap(t.Context(), []byte("secret"), kms.Context{"a": "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := m.Unwrap(t.Context(), wrapped, kms.Context{"a": "b"}); err != nil || string(got) != "secret" {
+		t.Errorf("%q, %v", got, err)
+	}
+	for name, bad := range map[string][]byte{"nothing": nil, "another version": append([]byte{9}, wrapped[1:]...), "cut": wrapped[:5]} {
+		if _, err := m.Unwrap(t.Context(), bad, kms.Context{"a": "b"}); !errors.Is(err, envelope.ErrSealed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := m.Unwrap(t.Context(), wrapped, kms.Context{"a": "c"}); !errors.Is(err, envelope.ErrSealed) {
+		t.Errorf("another context: %v", err)
+	}
+	if _, err := envelope.NewMemory(key[1:]); err == nil {
+		t.Error("a short key is taken")
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+		if got := fmt.Sprintf(verb, m); got != "[key in memory]" {
+			t.Errorf("%s prints %q", verb, got)
+		}
+	}
 }

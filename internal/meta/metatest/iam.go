@@ -185,7 +185,7 @@ func identities(t *testing.T, db *meta.DB) {
 	renamed := role
 	renamed.Name, renamed.Path = "q", "/x/"
 	update(t, db, func(tx *meta.Tx) error {
-		return errors.Join(tx.PutAccessKey(meta.AccessKey{ID: "AK0", Account: home.Account, Principal: "arn:from"}), tx.RenameIAMPrincipal(renamed, "arn:from", "arn:to"))
+		return errors.Join(tx.PutAccessKey(meta.AccessKey{ID: "AK0", Sealed: []byte{1}, Account: home.Account, Principal: "arn:from"}), tx.RenameIAMPrincipal(renamed, "arn:from", "arn:to"))
 	})
 	view(t, db, func(tx *meta.Tx) error {
 		got, err1 := tx.IAMPrincipalByID(role.ID)
@@ -200,7 +200,7 @@ func identities(t *testing.T, db *meta.DB) {
 	gone("ASIA1", "ASIA2")
 	update(t, db, func(tx *meta.Tx) error {
 		return errors.Join(
-			tx.PutAccessKey(meta.AccessKey{ID: "AK", Account: home.Account}),
+			tx.PutAccessKey(meta.AccessKey{ID: "AK", Sealed: []byte{1}, Account: home.Account}),
 			tx.PutRegistryPolicy(home, "policy"), tx.PutRegistryPolicy(meta.Scope{Account: "999999999999", Region: home.Region}, "other"),
 			tx.DeleteAccount(home.Account),
 		)

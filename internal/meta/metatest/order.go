@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -179,7 +180,7 @@ func imagePages(t *testing.T, db *meta.DB) {
 
 // accounts exercises access keys and cache rules.
 func accounts(t *testing.T, db *meta.DB) {
-	key := meta.AccessKey{ID: "AK2", Account: "000000000000", Principal: "arn:p", UserID: "u", Secret: "s", Active: true, CreatedAt: time.Unix(2, 0).UTC()}
+	key := meta.AccessKey{ID: "AK2", Account: "000000000000", Principal: "arn:p", UserID: "u", Sealed: []byte("s\x00"), Active: true, CreatedAt: time.Unix(2, 0).UTC()}
 	older := key
 	older.ID, older.CreatedAt, older.Active = "AK9", time.Unix(1, 0).UTC(), false
 	rule := meta.CacheRule{Scope: home, Prefix: "quay", UpstreamURL: "quay.io", CreatedAt: time.Unix(1, 0).UTC(), UpdatedAt: time.Unix(1, 0).UTC()}
@@ -191,11 +192,11 @@ func accounts(t *testing.T, db *meta.DB) {
 		t.Errorf("second rule: %v, want ErrExists", err)
 	}
 	rule.CredentialARN, rule.UpdatedAt = "arn:c", time.Unix(3, 0).UTC()
-	key.Secret = "other"
+	key.Sealed = []byte{0xff, 0}
 	update(t, db, func(tx *meta.Tx) error { return errors.Join(tx.SaveCacheRule(rule), tx.PutAccessKey(key)) })
 	view(t, db, func(tx *meta.Tx) error {
 		keys, err := tx.AccessKeys("arn:p")
-		if !slices.Equal(keys, []meta.AccessKey{older, key}) {
+		if !reflect.DeepEqual(keys, []meta.AccessKey{older, key}) {
 			t.Errorf("keys %+v, want the older first", keys)
 		}
 		got, err2 := tx.CacheRule(home, "quay")

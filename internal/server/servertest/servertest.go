@@ -5,13 +5,19 @@ package servertest
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 
@@ -161,4 +167,38 @@ func (s *Server) Do(method, path string, body io.Reader, headers ...string) (*ht
 		s.t.Fatal(err)
 	}
 	return resp, b
+}
+
+// IAM calls an action of the IAM or STS API as the root user and returns the
+// body of the answer, which must be a 200. Members come in pairs.
+func (s *Server) IAM(action string, members ...string) string {
+	s.t.Helper()
+	service := "iam"
+	if strings.HasPrefix(action, "sts:") {
+		service, action = "sts", action[4:]
+	}
+	form := url.Values{"Action": {action}}
+	for i := 0; i+1 < len(members); i += 2 {
+		form.Set(members[i], members[i+1])
+	}
+	body := form.Encode()
+	req, err := http.NewRequest(http.MethodPost, s.Endpoint+"/", strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	key := aws.Credentials{AccessKeyID: s.Root.AccessKeyID, SecretAccessKey: s.Root.SecretAccessKey}
+	sum := sha256.Sum256([]byte(body))
+	if err := v4.NewSigner().SignHTTP(context.Background(), key, req, hex.EncodeToString(sum[:]), service, s.Region, time.Now()); err != nil {
+		s.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	b, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK {
+		s.t.Fatalf("%s: %s: %s (%v)", action, resp.Status, b, err)
+	}
+	return string(b)
 }

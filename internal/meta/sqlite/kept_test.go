@@ -58,7 +58,7 @@ func TestKeptIsNeverStale(t *testing.T) {
 		return kept.Get(db, "key", func() (secret string, err error) {
 			err = db.Read(ctx, func(tx *meta.Tx) error {
 				k, err := tx.AccessKey("AKID")
-				secret = k.Secret
+				secret = string(k.Sealed)
 				return err
 			})
 			return secret, err
@@ -83,7 +83,7 @@ func TestKeptIsNeverStale(t *testing.T) {
 	for i := range 200 {
 		want := strconv.Itoa(i)
 		err := db.Update(ctx, func(tx *meta.Tx) error {
-			return tx.PutAccessKey(meta.AccessKey{ID: "AKID", Secret: want, CreatedAt: time.Now()})
+			return tx.PutAccessKey(meta.AccessKey{ID: "AKID", Sealed: []byte(want), CreatedAt: time.Now()})
 		})
 		if err != nil {
 			t.Fatal(err)

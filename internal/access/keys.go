@@ -79,6 +79,9 @@ func (k *keys) Lookup(name string) []string {
 // single gives keys that have one value; an empty one is none.
 func (k *keys) single(name string) string {
 	p, c := k.req.Principal, k.req.Call
+	if p.Provider != "" { // an account's principal only after this request
+		p = Principal{}
+	}
 	switch name {
 	case "aws:currenttime":
 		return k.now.UTC().Format(time.RFC3339)
@@ -97,7 +100,12 @@ func (k *keys) single(name string) string {
 	case "aws:principalaccount", "kms:calleraccount":
 		return p.Account
 	case "aws:principaltype":
+		if p.ARN == "" {
+			return ""
+		}
 		return p.kind()
+	case "aws:federatedprovider":
+		return k.req.Principal.Provider
 	case "aws:userid":
 		return p.UserID
 	case "aws:username":

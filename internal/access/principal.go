@@ -19,6 +19,9 @@ type Principal struct {
 	// Role is the ARN of the role behind a session, with its path; empty for
 	// everybody else.
 	Role string
+	// Provider is the ARN of the identity provider that vouches for a caller of
+	// sts:AssumeRoleWithWebIdentity, who is nobody in an account yet. Empty for everybody else.
+	Provider string
 	// AccessKeyID is the key the caller signed with, for audit and revocation.
 	AccessKeyID string
 }

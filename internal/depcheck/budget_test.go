@@ -40,6 +40,8 @@ var budget = map[string]string{
 	"github.com/opencontainers/image-spec": "the structures of manifests",
 	"golang.org/x/sync":                    "errgroup, semaphores and single flights",
 
+	"github.com/go-jose/go-jose/v4": "tokens and keys of identity providers (JWS, JWK)",
+
 	"github.com/minio/sio": "sealing of blobs at rest (DARE 2.0)",
 	"golang.org/x/crypto":  "sio's second cipher, which is not used",
 

@@ -25,7 +25,7 @@ var layers = []layer{
 		"internal/blob/file", "internal/blob/s3", "internal/blob/blobtest",
 		"internal/meta/sqlite", "internal/meta/postgres", "internal/meta/metatest",
 		"internal/kms/keyring", "internal/kms/local", "internal/kms/aws", "internal/kms/vault",
-		"internal/collect", "internal/iam", "internal/seal", "internal/trail", "internal/upload",
+		"internal/collect", "internal/iam", "internal/oidc", "internal/seal", "internal/trail", "internal/upload",
 	}},
 	{"what looks after bytes and rows", []string{"internal/audit"}},
 	{"the domain: every rule once, for both doors", []string{"internal/registry"}},
@@ -69,7 +69,7 @@ var forbidden = []struct {
 	except         []string // trees within that may all the same
 }{
 	{
-		[]string{"internal/lifecycle", "internal/manifest", "internal/access/policy", "internal/access/token", "internal/module/plan", "internal/module/desired"},
+		[]string{"internal/lifecycle", "internal/manifest", "internal/access/policy", "internal/access/token", "internal/access/webidentity", "internal/module/plan", "internal/module/desired"},
 		[]string{"os", "os/exec", "net", "net/http", "database/sql", "syscall", "log", "log/slog", "io/ioutil"},
 		"pure: the same input gives the same answer, and a preview can write nothing", nil,
 	},

@@ -3,6 +3,7 @@ package ecrapi
 import (
 	"context"
 	"encoding/base64"
+	"time"
 
 	"berth/internal/access/token"
 	"berth/internal/ecr"
@@ -11,9 +12,14 @@ import (
 
 // getAuthorizationToken gives the caller a password for docker login. One
 // password is good for every registry that the caller may reach, so each entry
-// carries it (API_GetAuthorizationToken).
+// carries it. It ends with the session that asked for it (API_GetAuthorizationToken;
+// ECR User Guide, "Private registry authentication").
 func getAuthorizationToken(d *Door, _ context.Context, c call, in *ecr.GetAuthorizationTokenInput) (any, error) {
-	password, expires, err := d.Tokens.Issue(c.principal, c.region, token.Lifetime)
+	length := token.Lifetime
+	if !c.expires.IsZero() {
+		length = max(time.Second, min(length, time.Until(c.expires)))
+	}
+	password, expires, err := d.Tokens.Issue(c.principal, c.region, length)
 	if err != nil {
 		return nil, err
 	}

@@ -83,6 +83,7 @@ type call struct {
 	principal access.Principal
 	scope     meta.Scope     // registry that the request is about
 	region    string         // of the signature
+	expires   time.Time      // when its credentials end; zero: never
 	request   access.Request // that was allowed
 }
 
@@ -123,7 +124,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := call{principal: id.Principal, region: id.Region}
+	c := call{principal: id.Principal, region: id.Region, expires: id.Expires}
 	resource, err := rt.locate(&c, in)
 	if err != nil {
 		return nil, err

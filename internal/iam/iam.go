@@ -45,9 +45,8 @@ type Store struct {
 	// CheckPolicy and CheckTrustPolicy refuse texts that are no such policies; nil
 	// takes every JSON object.
 	CheckPolicy, CheckTrustPolicy func(text string) error
-	// Trusts tells whether a trust policy lets a caller do an action under
-	// condition keys; nil: nobody may.
-	Trusts func(text string, caller access.Principal, action string, keys map[string][]string) bool
+	// Issuers gives the keys of identity providers; nil: they cannot be reached.
+	Issuers Issuers
 
 	db      *meta.DB
 	tokens  Tokens

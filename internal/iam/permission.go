@@ -1,7 +1,6 @@
 package iam
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +40,9 @@ func (s *Store) permission(ctx context.Context, req access.Request, tell func(ac
 			tell(access.RootFinding())
 		}
 		return access.Allow, nil
+	}
+	if req.Principal.Provider != "" {
+		return access.Silent, nil // nobody of the account yet, so there are no policies
 	}
 	p, err := s.compiled(ctx, req.Principal)
 	if err != nil {
@@ -232,29 +234,4 @@ func CheckIdentityPolicy(text string) error {
 func CheckRoleTrust(text string) error {
 	_, err := policy.ParseTrustPolicy(text)
 	return err
-}
-
-// Trusts tells whether a role's trust policy lets a caller assume it. Within an
-// account, a policy that names the account leaves it to the caller's own policies,
-// which the door has asked already.
-//
-// Source: IAM User Guide, "How to use trust policies with IAM roles".
-func Trusts(text string, caller access.Principal, action string, keys map[string][]string) bool {
-	d, err := policy.ParseTrustPolicy(text)
-	if err != nil {
-		return false
-	}
-	known := policy.MapKeys{}
-	for name, values := range keys {
-		known.Set(name, values...)
-	}
-	known.Set("aws:PrincipalArn", cmp.Or(caller.Role, caller.ARN))
-	known.Set("aws:PrincipalAccount", caller.Account)
-	known.Set("aws:userid", caller.UserID)
-	if name, ok := UserName(caller); ok {
-		known.Set("aws:username", name)
-	}
-	return d.Evaluate(policy.Query{
-		Caller: policy.Caller{Account: caller.Account, ARN: caller.ARN, Role: caller.Role}, Action: action, Keys: known,
-	}).Effect == policy.Allow
 }

@@ -182,6 +182,16 @@ func TestQuotas(t *testing.T) {
 	}
 }
 
+// allows is an authorizer that allows what it holds for true.
+type allows func(access.Request) bool
+
+func (a allows) Authorize(_ context.Context, q access.Request) error {
+	if a(q) {
+		return nil
+	}
+	return &access.DeniedError{Principal: q.Principal, Action: q.Action, Resource: q.Resource, Cause: access.NoResourceAllow}
+}
+
 func TestAssumeRole(t *testing.T) {
 	r := newRig(t)
 	ctx := context.Background()
@@ -192,13 +202,14 @@ func TestAssumeRole(t *testing.T) {
 	}
 	request := iam.RoleRequest{RoleARN: arn, SessionName: "s1", ExternalID: "x", Policy: `{"Statement":"session"}`,
 		PolicyARNs: []string{"arn:aws:iam::aws:policy/ReadOnlyAccess"}}
-	if _, err := r.AssumeRole(ctx, caller, request); !access.IsDenied(err) {
+	if _, err := r.AssumeRole(ctx, caller, request, access.Rules{Identity: r.Permissions()}); !access.IsDenied(err) {
 		t.Errorf("without anything that reads trust policies: %v", err)
 	}
-	r.Trusts = func(text string, p access.Principal, action string, keys map[string][]string) bool {
-		return text == document && p == caller && action == "sts:AssumeRole" && keys["sts:ExternalId"][0] == "x" && keys["sts:RoleSessionName"][0] == "s1"
-	}
-	s, err := r.AssumeRole(ctx, caller, request)
+	allow := allows(func(q access.Request) bool {
+		return q.Principal == caller && q.Action == "sts:AssumeRole" && q.Resource == arn && q.ServiceKeys["sts:rolesessionname"][0] == "s1" &&
+			slices.Equal(q.ServiceKeys["sts:externalid"], []string{"x"})
+	})
+	s, err := r.AssumeRole(ctx, caller, request, allow)
 	if err != nil || s.Principal.ARN != "arn:aws:sts::"+account+":assumed-role/deploy/s1" || !strings.HasPrefix(s.AccessKeyID, "ASIA") || !s.Expires.Equal(r.now.Add(time.Hour)) {
 		t.Fatalf("%v %v", s.Principal, err)
 	}
@@ -210,7 +221,7 @@ func TestAssumeRole(t *testing.T) {
 	if err != nil || !slices.Equal(got.Identity, []iam.Policy{{Name: "p", Text: document}}) || len(got.Session) != 2 || got.Session[0] != request.Policy {
 		t.Errorf("%+v, %v", got, err)
 	}
-	other, err := r.AssumeRole(ctx, caller, request)
+	other, err := r.AssumeRole(ctx, caller, request, allow)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,15 +242,15 @@ func TestAssumeRole(t *testing.T) {
 	} {
 		q := request
 		change(&q)
-		if _, err := r.AssumeRole(ctx, caller, q); !access.IsDenied(err) {
+		if _, err := r.AssumeRole(ctx, caller, q, allow); !access.IsDenied(err) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	q := request
 	q.Length = 2 * time.Hour
-	_, err = r.AssumeRole(ctx, caller, q)
+	_, err = r.AssumeRole(ctx, caller, q, allow)
 	refused(t, "longer than the role allows", err, iam.CodeValidation, "exceeds the MaxSessionDuration")
-	_, err = r.AssumeRole(ctx, access.Root(account, "x"), request)
+	_, err = r.AssumeRole(ctx, access.Root(account, "x"), request, allow)
 	refused(t, "root", err, "AccessDenied", "Roles may not be assumed by root accounts.")
 
 	password, _, err := r.tokens.Issue(s.Principal, "us-east-1", 12*time.Hour)

@@ -3,13 +3,14 @@
 //
 // # Guarantees
 //
-//   - Every request is verified, and authorised as iam:<Operation> on the ARN of
+//   - Every request but sts:AssumeRoleWithWebIdentity, whose token stands for a
+//     signature, is verified, and authorised as iam:<Operation> on the ARN of
 //     what it acts on, before anything happens. sts:GetCallerIdentity,
 //     sts:GetSessionToken and sts:GetAccessKeyInfo need no permission (STS API
 //     reference); operations that begin with Berth are for the root user of the
 //     home account alone.
 //   - A request reaches entities of its caller's account only, but for
-//     sts:AssumeRole.
+//     sts:AssumeRole and sts:AssumeRoleWithWebIdentity.
 //   - Bodies and lists are bounded.
 package iamapi
 
@@ -36,9 +37,18 @@ const maxBody = 256 << 10
 // A Verifier checks the signature of a request for one service.
 type Verifier func(service string, r *http.Request, body []byte) (sigv4.Identity, error)
 
+// Guesses slows down sources whose credentials are wrong too often.
+type Guesses interface {
+	// Spent reports whether the source of a request is not heard now.
+	Spent(r *http.Request) bool
+	// Failed counts a failure of its source.
+	Failed(r *http.Request)
+}
+
 // Options are what the door is made of. All fields are required.
 type Options struct {
 	Verify    Verifier
+	Guesses   Guesses
 	Authorize access.Authorizer
 	Explain   Explainer // of the same decisions
 	Store     *iam.Store
@@ -56,6 +66,7 @@ type Door struct {
 const (
 	stsService = "sts"
 	iamService = "iam"
+	unsigned   = "" // of STS, for those who have no key yet
 )
 
 // An action is one operation of one service.
@@ -69,7 +80,7 @@ type action struct {
 
 // xmlns is the namespace of answers, from the services' models.
 func (a action) xmlns() string {
-	if a.service == stsService {
+	if a.service != iamService {
 		return "https://sts.amazonaws.com/doc/2011-06-15/"
 	}
 	return "https://iam.amazonaws.com/doc/2010-05-08/"
@@ -82,6 +93,8 @@ type call struct {
 	caller access.Principal
 	from   access.Call
 	form   url.Values
+
+	request *http.Request
 }
 
 // New makes the door.
@@ -122,11 +135,13 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (func(id string) an
 	if !ok {
 		return nil, "", &apiError{http.StatusBadRequest, "InvalidAction", "Could not find operation " + name + " for version " + form.Get("Version")}
 	}
-	who, err := d.Verify(a.service, r, body)
-	if err != nil {
-		return nil, a.xmlns(), err
+	var who sigv4.Identity
+	if a.service != unsigned {
+		if who, err = d.Verify(a.service, r, body); err != nil {
+			return nil, a.xmlns(), err
+		}
 	}
-	c := &call{Door: d, ctx: r.Context(), caller: who.Principal, from: access.CallOf(r, who.Region), form: form}
+	c := &call{Door: d, ctx: r.Context(), caller: who.Principal, from: access.CallOf(r, who.Region), form: form, request: r}
 	if a.resource != nil {
 		resource, err := a.resource(c)
 		if err == nil {

@@ -11,6 +11,8 @@ func actions() map[string]action {
 		"GetAccessKeyInfo":  {stsService, nil, getAccessKeyInfo},
 		"AssumeRole":        {stsService, nil, assumeRole},
 
+		"AssumeRoleWithWebIdentity": {unsigned, nil, assumeRoleWithWebIdentity},
+
 		"CreateUser":   {iamService, made(user), createUser},
 		"GetUser":      {iamService, own, getUser},
 		"ListUsers":    {iamService, every(user), listUsers},

@@ -5,8 +5,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
-	"berth/internal/access"
+	"berth/internal/access/sigv4"
 	"berth/internal/iam"
 )
 
@@ -61,33 +62,61 @@ func assumeRole(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	r := c.roleRequest(length)
+	r.ExternalID = c.form.Get("ExternalId")
+	s, err := c.Store.AssumeRole(c.ctx, c.caller, r, c.Authorize)
+	return struct {
+		Credentials     credentialsXML
+		AssumedRoleUser assumedXML
+	}{toCredentials(s), toAssumed(s)}, err
+}
+
+type assumedXML struct {
+	AssumedRoleID string `xml:"AssumedRoleId"`
+	Arn           string
+}
+
+func toAssumed(s iam.Session) assumedXML { return assumedXML{s.Principal.UserID, s.Principal.ARN} }
+
+// roleRequest reads what the requests for sessions of roles have in common.
+func (c *call) roleRequest(length time.Duration) iam.RoleRequest {
 	r := iam.RoleRequest{
-		RoleARN: c.form.Get("RoleArn"), SessionName: c.form.Get("RoleSessionName"), ExternalID: c.form.Get("ExternalId"),
-		Policy: c.form.Get("Policy"), Length: length,
+		RoleARN: c.form.Get("RoleArn"), SessionName: c.form.Get("RoleSessionName"), Policy: c.form.Get("Policy"), Length: length, Call: c.from,
 	}
 	for i := 1; ; i++ {
 		arn := c.form.Get(fmt.Sprintf("PolicyArns.member.%d.arn", i))
 		if arn == "" || i > maxMembers {
-			break
+			return r
 		}
 		r.PolicyARNs = append(r.PolicyARNs, arn)
 	}
-	if _, ok := iam.RoleName(r.RoleARN); ok {
-		if err := c.allowed("sts:AssumeRole", r.RoleARN); access.IsDenied(err) {
-			return nil, &access.DeniedError{Principal: c.caller, Action: "sts:AssumeRole", Resource: r.RoleARN}
-		} else if err != nil {
-			return nil, err
-		}
+}
+
+// assumeRoleWithWebIdentity has no signature: the token stands for it (STS API
+// reference). A source of tokens that nobody issued is slowed down as one that
+// guesses passwords.
+func assumeRoleWithWebIdentity(c *call) (any, error) {
+	if err := c.unoffered("ProviderId"); err != nil { // of OAuth 2.0 providers, which are not here
+		return nil, err
 	}
-	s, err := c.Store.AssumeRole(c.ctx, c.caller, r)
-	type assumed struct {
-		AssumedRoleID string `xml:"AssumedRoleId"`
-		Arn           string
+	length, err := c.seconds("DurationSeconds")
+	if err != nil {
+		return nil, err
+	}
+	if c.Guesses.Spent(c.request) {
+		return nil, sigv4.Throttled()
+	}
+	s, err := c.Store.AssumeRoleWithWebIdentity(c.ctx, c.roleRequest(length), c.form.Get("WebIdentityToken"), c.Authorize)
+	if s.Forged {
+		c.Guesses.Failed(c.request)
 	}
 	return struct {
-		Credentials     credentialsXML
-		AssumedRoleUser assumed
-	}{toCredentials(s), assumed{s.Principal.UserID, s.Principal.ARN}}, err
+		Credentials                 credentialsXML
+		SubjectFromWebIdentityToken string
+		AssumedRoleUser             assumedXML
+		Provider                    string
+		Audience                    string
+	}{toCredentials(s.Session), s.Subject, toAssumed(s.Session), s.Issuer, s.Audience}, err
 }
 
 func getAccessKeyInfo(c *call) (any, error) {

@@ -44,9 +44,15 @@ type Config struct {
 	// do not exist, so that the configuration of another place can be applied.
 	CreateKMSKeys bool
 	GC            GC
-	AuditLog      string             // file that records every request; empty: none
-	AuditLogSize  int64              // bytes from which on it is renamed; 0 is 100 MiB
-	Scrub         audit.ScrubOptions // zero fields take the defaults; a negative Every: never
+	// OIDCCA is a PEM file of certificates that identity providers may be
+	// certified by besides the system's; empty: none.
+	OIDCCA string
+	// PrivateNetworks are the networks, with commas between them, whose addresses
+	// the server may call though they are not public; empty: none.
+	PrivateNetworks string
+	AuditLog        string             // file that records every request; empty: none
+	AuditLogSize    int64              // bytes from which on it is renamed; 0 is 100 MiB
+	Scrub           audit.ScrubOptions // zero fields take the defaults; a negative Every: never
 	// Upstream bounds what may be asked for pull-through cache rules; tests allow
 	// it their own registries.
 	Upstream upstream.Options
@@ -90,6 +96,7 @@ func (c Config) Validate() error {
 	if err := c.ValidateStorage(); err != nil {
 		return err
 	}
+	_, networks := parseNetworks(c.PrivateNetworks)
 	switch {
 	case c.Account != "" && !access.IsAccountID(c.Account):
 		return fmt.Errorf("account %q must have 12 digits", c.Account)
@@ -97,6 +104,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("region %q is not the name of a region such as us-east-1", c.Region)
 	case c.RegistryHost != "" && !hostTemplate.MatchString(c.RegistryHost):
 		return fmt.Errorf("registry host %q is not of the form host or host:port, without a scheme or path; %%a and %%r stand for account and region", c.RegistryHost)
+	case networks != nil:
+		return networks
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return errors.New("TLS needs both a certificate and its key: give --tls-cert and --tls-key")
 	case c.TLSCert == "" && !c.Insecure && !isLoopback(host):

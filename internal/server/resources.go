@@ -8,12 +8,15 @@ import (
 )
 
 // resources is the resource side of every service: the policies of registries
-// and repositories, and those of KMS keys.
-type resources struct{ registry, keys access.Source }
+// and repositories, those of KMS keys, and the trust policies of roles.
+type resources struct{ registry, keys, roles access.Source }
 
 func (r resources) of(action string) access.Source {
-	if isKMS(action) {
+	switch {
+	case isKMS(action):
 		return r.keys
+	case strings.HasPrefix(action, "sts:"):
+		return r.roles
 	}
 	return r.registry
 }

@@ -116,7 +116,10 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 		return nil, err
 	}
 	users := iam.New(s.storage.DB, tokens, s.storage.secrets, time.Now)
-	users.CheckPolicy, users.CheckTrustPolicy, users.Trusts = iam.CheckIdentityPolicy, iam.CheckRoleTrust, iam.Trusts
+	users.CheckPolicy, users.CheckTrustPolicy = iam.CheckIdentityPolicy, iam.CheckRoleTrust
+	if users.Issuers, err = openIssuers(s.cfg, s.log); err != nil {
+		return nil, err
+	}
 	if s.root, err = users.EnsureRoot(ctx, s.names.home.Account, s.cfg.Root); err != nil {
 		return nil, err
 	}
@@ -130,7 +133,7 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 		Holder: s.lock.id,
 	})
 	rules := access.Rules{
-		Identity: users.Permissions(), Resource: resources{s.registry.Permissions(), s.storage.KMS.Permissions()},
+		Identity: users.Permissions(), Resource: resources{s.registry.Permissions(), s.storage.KMS.Permissions(), users.TrustPolicies()},
 		ResourceTags: s.resourceTags, PrincipalTags: users.PrincipalTags,
 	}
 	authorize := trail.Authorizer(rules)
@@ -157,7 +160,7 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 		return nil, err
 	}
 	iamDoor := iamapi.New(iamapi.Options{
-		Verify: verify, Authorize: authorize, Explain: rules, Store: users, Home: s.names.home.Account, Log: s.log,
+		Verify: verify, Guesses: guesses, Authorize: authorize, Explain: rules, Store: users, Home: s.names.home.Account, Log: s.log,
 	})
 	return s.handler(doors{ecr: ecrDoor, kms: kmsDoor, oci: ociDoor, iam: iamDoor}), nil
 }

@@ -68,8 +68,8 @@ func (t *throttle) current(p netip.Prefix) guesses {
 	return guesses{used: max(0, g.used-n), at: g.at.Add(time.Duration(n) * guessRefill)}
 }
 
-// spent reports whether a source has failed too often.
-func (t *throttle) spent(r *http.Request) bool {
+// Spent reports whether a source has failed too often.
+func (t *throttle) Spent(r *http.Request) bool {
 	p, ok := sourceOf(r)
 	if !ok {
 		return false
@@ -79,8 +79,8 @@ func (t *throttle) spent(r *http.Request) bool {
 	return t.current(p).used >= guessBurst
 }
 
-// failed counts a failure.
-func (t *throttle) failed(r *http.Request) {
+// Failed counts a failure.
+func (t *throttle) Failed(r *http.Request) {
 	p, ok := sourceOf(r)
 	if !ok {
 		return
@@ -116,12 +116,12 @@ type signatures struct {
 
 // Verify implements the doors' authenticators.
 func (s signatures) Verify(r *http.Request, body []byte) (sigv4.Identity, error) {
-	if s.throttle.spent(r) {
+	if s.throttle.Spent(r) {
 		return sigv4.Identity{}, sigv4.Throttled()
 	}
 	id, err := s.Verifier.Verify(r, body)
 	if sigv4.IsWrong(err) {
-		s.throttle.failed(r)
+		s.throttle.Failed(r)
 	}
 	return id, err
 }
@@ -134,12 +134,12 @@ type passwords struct {
 
 // Password implements ociapi.Authenticator.
 func (p passwords) Password(r *http.Request, password string) (access.Principal, error) {
-	if p.throttle.spent(r) {
+	if p.throttle.Spent(r) {
 		return access.Principal{}, token.ErrThrottled
 	}
 	who, err := p.users.Password(r.Context(), password)
 	if errors.Is(err, token.ErrInvalid) {
-		p.throttle.failed(r)
+		p.throttle.Failed(r)
 	}
 	return who, err
 }

@@ -13,36 +13,36 @@ func TestThrottle(t *testing.T) {
 	th := newThrottle(func() time.Time { return now })
 	guesser, neighbour := from("10.0.0.1:1"), from("10.0.0.2:1")
 	for i := range guessBurst {
-		if th.spent(guesser) {
+		if th.Spent(guesser) {
 			t.Fatalf("spent after %d failures", i)
 		}
-		th.failed(guesser)
+		th.Failed(guesser)
 	}
-	if !th.spent(guesser) || !th.spent(from("10.0.0.1:2")) || !th.spent(from("[::ffff:10.0.0.1]:3")) {
+	if !th.Spent(guesser) || !th.Spent(from("10.0.0.1:2")) || !th.Spent(from("[::ffff:10.0.0.1]:3")) {
 		t.Error("a guesser is heard, by another port or form of its address")
 	}
-	if th.spent(neighbour) || th.spent(from("")) {
+	if th.Spent(neighbour) || th.Spent(from("")) {
 		t.Error("somebody else is not heard")
 	}
 	now = now.Add(guessRefill)
-	if th.spent(guesser) {
+	if th.Spent(guesser) {
 		t.Error("not heard after a second")
 	}
-	th.failed(guesser)
-	if !th.spent(guesser) {
+	th.Failed(guesser)
+	if !th.Spent(guesser) {
 		t.Error("heard twice in a second")
 	}
 	now = now.Add(time.Hour)
 	for range guessBurst - 1 {
-		th.failed(guesser)
+		th.Failed(guesser)
 	}
-	if th.spent(guesser) {
+	if th.Spent(guesser) {
 		t.Error("an hour gave more than all back, or less")
 	}
 	for range guessBurst {
-		th.failed(from("[2001:db8::1]:1"))
+		th.Failed(from("[2001:db8::1]:1"))
 	}
-	if !th.spent(from("[2001:db8::ffff]:1")) || th.spent(from("[2001:db8:0:1::1]:1")) {
+	if !th.Spent(from("[2001:db8::ffff]:1")) || th.Spent(from("[2001:db8:0:1::1]:1")) {
 		t.Error("a network of IPv6 is one source, and another is not")
 	}
 }
@@ -52,7 +52,7 @@ func TestThrottleIsBounded(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	th := newThrottle(func() time.Time { return now })
 	for i := range 3 * maxSources {
-		th.failed(from("10." + itoa(i>>16) + "." + itoa(i>>8&255) + "." + itoa(i&255) + ":1"))
+		th.Failed(from("10." + itoa(i>>16) + "." + itoa(i>>8&255) + "." + itoa(i&255) + ":1"))
 	}
 	if len(th.sources) > maxSources {
 		t.Errorf("%d sources are kept", len(th.sources))

@@ -67,6 +67,8 @@ type Identity struct {
 	Region, Service string
 	// SignedAt is the signature's date, in UTC.
 	SignedAt time.Time
+	// Expires is when the credentials end; zero for lasting keys.
+	Expires time.Time
 }
 
 // Verifier checks signatures. It is safe for concurrent use.
@@ -236,7 +238,7 @@ func (v *Verifier) verify(r *http.Request, params []param, a *authorization, bod
 		if !cached {
 			v.cache.add(a.credential, secret.SecretAccessKey, key)
 		}
-		return Identity{Principal: secret.Principal, Region: a.region, Service: a.service, SignedAt: a.signedAt}, nil
+		return Identity{Principal: secret.Principal, Region: a.region, Service: a.service, SignedAt: a.signedAt, Expires: secret.Expires}, nil
 	}
 	return Identity{}, mismatch()
 }

@@ -36,6 +36,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string, crea
 	addGraceFlags(flags, &c.GC, "gc-")
 	flags.DurationVar(&c.Scrub.Every, "scrub-every", 0, "time in which every layer is read and verified once (default 720h; negative: never)")
 	flags.Int64Var(&c.Scrub.Rate, "scrub-rate", 0, "bytes per second that this reads at most (default 20 MiB)")
+	flags.StringVar(&c.OrgID, "org-id", "", "id of the organisation that all accounts are of, for conditions on aws:PrincipalOrgID (default: of none)")
 	flags.StringVar(&c.OIDCCA, "oidc-ca", "", "certificates that OIDC identity providers may be certified by besides the system's, PEM file")
 	flags.StringVar(&c.PrivateNetworks, "private-networks", "", "networks such as 10.0.0.0/8, with commas between them, whose addresses may be called though they are not public")
 	flags.StringVar(&c.AuditLog, "audit-log", "", "file that records every request: who, what, the decision; JSON lines, renamed at 100 MiB")

@@ -189,3 +189,33 @@ func TestNoForeignAccess(t *testing.T) {
 		}
 	})
 }
+
+// All accounts are of the organisation of the installation, when it has one; a
+// caller who is of no account is of none.
+func TestOrganization(t *testing.T) {
+	seen := map[string][]string{}
+	ask := func(organization string, p access.Principal) {
+		t.Helper()
+		rules := access.Rules{Organization: organization, Identity: access.SourceFunc(func(_ context.Context, req access.Request) (access.Verdict, error) {
+			for _, name := range []string{"aws:principalorgid", "aws:resourceorgid", "aws:federatedprovider", "aws:principaltype"} {
+				seen[name] = req.Keys.Lookup(name)
+			}
+			return access.Allow, nil
+		})}
+		if err := rules.Authorize(t.Context(), access.Request{Principal: p, Action: "ecr:PutImage", Resource: repo, ResourceAccount: home}); err != nil {
+			t.Error(err)
+		}
+	}
+	ask("", access.Root(home, "k"))
+	if seen["aws:principalorgid"] != nil || seen["aws:resourceorgid"] != nil || seen["aws:federatedprovider"] != nil {
+		t.Errorf("without an organisation: %v", seen)
+	}
+	ask("o-a1b2c3d4e5", access.Root(home, "k"))
+	if fmt.Sprint(seen["aws:principalorgid"], seen["aws:resourceorgid"]) != "[o-a1b2c3d4e5] [o-a1b2c3d4e5]" {
+		t.Errorf("with an organisation: %v", seen)
+	}
+	ask("o-a1b2c3d4e5", access.Principal{Account: home, ARN: "arn:provider:sub", Provider: "arn:provider"})
+	if seen["aws:principalorgid"] != nil || seen["aws:principaltype"] != nil || fmt.Sprint(seen["aws:federatedprovider"]) != "[arn:provider]" {
+		t.Errorf("with a provider: %v", seen)
+	}
+}

@@ -238,6 +238,9 @@ type Rules struct {
 	ResourceTags TagReader
 	// PrincipalTags serves conditions on the caller's; nil: callers have none.
 	PrincipalTags func(context.Context, Principal) ([]Tag, error)
+	// Organization is the id of the organisation that all accounts are of; empty:
+	// of none.
+	Organization string
 	// Now is the time that conditions compare with; nil is [time.Now].
 	Now func() time.Time
 }
@@ -260,7 +263,7 @@ func (r Rules) keys(ctx context.Context, req *Request) *keys {
 	if r.Now != nil {
 		now = r.Now
 	}
-	k := &keys{req: req, now: now()}
+	k := &keys{req: req, now: now(), organization: r.Organization}
 	if r.ResourceTags != nil {
 		k.tags = sync.OnceValues(func() ([]Tag, error) { return r.ResourceTags(ctx, req.Resource) })
 	}

@@ -43,6 +43,8 @@ type Keys interface {
 type keys struct {
 	req  *Request
 	now  time.Time
+	// organization is that of all accounts, or empty.
+	organization string
 	tags func() ([]Tag, error) // of the resource
 	// principalTags are those of the caller.
 	principalTags func() ([]Tag, error)
@@ -110,6 +112,13 @@ func (k *keys) single(name string) string {
 		return p.UserID
 	case "aws:username":
 		return p.userName()
+	case "aws:principalorgid":
+		if p.Account == "" {
+			return ""
+		}
+		return k.organization
+	case "aws:resourceorgid":
+		return k.organization
 	case "aws:resourceaccount":
 		return k.req.ResourceAccount
 	}

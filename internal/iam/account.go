@@ -68,7 +68,8 @@ func account(tx *meta.Tx, id string) error {
 	return err
 }
 
-// DeleteAccount removes an account that has no repositories, with its users,
+// DeleteAccount removes an account that has no repositories and whose KMS keys
+// encrypt those of no other, with its KMS keys, users,
 // roles, policies and keys.
 func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 	return s.db.Update(ctx, func(tx *meta.Tx) error {
@@ -78,6 +79,11 @@ func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 		some, err := tx.HasRepositories(id)
 		if err == nil && some {
 			err = conflict("Cannot delete an account that has repositories.")
+		}
+		if err == nil {
+			if some, err = tx.SealedForOthers(id); err == nil && some {
+				err = conflict("Cannot delete an account whose KMS keys encrypt repositories of another account.")
+			}
 		}
 		if err != nil {
 			return err

@@ -2,8 +2,9 @@ package iam
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base32"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,7 +70,8 @@ func awsManagedNames() []string {
 func awsPolicy(arn string) meta.IAMPolicy {
 	name := strings.TrimPrefix(arn, awsPrefix)
 	at := time.Date(2015, 12, 21, 17, 0, 0, 0, time.UTC)
-	return meta.IAMPolicy{ARN: arn, ID: "ANPAAWS" + strings.ToUpper(fmt.Sprintf("%-14.14s", name))[:14], Account: "aws", Name: name, Path: "/", DefaultVersion: 1, LastVersion: 1, CreatedAt: at, UpdatedAt: at}
+	sum := sha256.Sum256([]byte(name)) // an id that is the same everywhere, as on AWS, and no other policy's
+	return meta.IAMPolicy{ARN: arn, ID: "ANPA" + base32.StdEncoding.EncodeToString(sum[:])[:17], Account: "aws", Name: name, Path: "/", DefaultVersion: 1, LastVersion: 1, CreatedAt: at, UpdatedAt: at}
 }
 
 // managedText is the text of a policy that may be attached in an account.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -362,6 +363,19 @@ func TestAccounts(t *testing.T) {
 	if _, err := r.Secret(ctx, fresh.AccessKeyID, ""); err != nil {
 		t.Error(err)
 	}
+	// Its key encrypts what is not its own.
+	scope := meta.Scope{Account: other, Region: "us-east-1"}
+	repository := meta.Repository{Scope: meta.Scope{Account: account, Region: "us-east-1"}, Name: "app", Encryption: "KMS", KMSKey: "arn:key"}
+	err = r.db.Update(ctx, func(tx *meta.Tx) error {
+		return errors.Join(tx.InsertKMSKey(meta.KMSKey{ARN: "arn:key", Scope: scope, ID: "k"}), tx.InsertRepository(&repository))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(t, "a key in use by others", r.DeleteAccount(ctx, other), iam.CodeDeleteConflict, "KMS keys encrypt repositories of another account")
+	if err := r.db.Update(ctx, func(tx *meta.Tx) error { return tx.DeleteRepository(repository.ID) }); err != nil {
+		t.Fatal(err)
+	}
 	if err := r.DeleteAccount(ctx, other); err != nil {
 		t.Fatal(err)
 	}
@@ -369,4 +383,20 @@ func TestAccounts(t *testing.T) {
 		t.Errorf("the key of an account that is gone: %v", err)
 	}
 	refused(t, "a second time", r.DeleteAccount(ctx, other), iam.CodeNoSuchEntity, "cannot be found")
+}
+
+// The unique ids of AWS's own policies are unique, and of the form of ids.
+func TestManagedPolicyIDs(t *testing.T) {
+	r := newRig(t)
+	all, err := r.ListPolicies(context.Background(), account, true, false)
+	if err != nil || len(all) < 6 {
+		t.Fatal(all, err)
+	}
+	seen := map[string]string{}
+	for _, p := range all {
+		if !regexp.MustCompile(`^ANPA[A-Z2-7]{17}$`).MatchString(p.ID) || seen[p.ID] != "" {
+			t.Errorf("%s has the id %s, as has %q", p.Name, p.ID, seen[p.ID])
+		}
+		seen[p.ID] = p.Name
+	}
 }

@@ -218,14 +218,22 @@ func (tx *Tx) HasRepositories(account string) (bool, error) {
 	return get(tx, scanBool, `SELECT EXISTS (SELECT 1 FROM repositories WHERE account = $1)`, account)
 }
 
+// SealedForOthers reports whether a repository of another account is encrypted
+// with a KMS key of an account.
+func (tx *Tx) SealedForOthers(account string) (bool, error) {
+	return get(tx, scanBool, `SELECT EXISTS (SELECT 1 FROM repositories r JOIN kms_keys k ON k.arn = r.kms_key
+		WHERE k.account = $1 AND r.account <> $1)`, account)
+}
+
 // DeleteAccount removes an account with its users, roles, policies, identity
 // providers, sessions and access keys, its cache rules, creation templates,
-// backfills and the settings of its registries: another one of the same number begins anew. KMS keys stay, since
-// others may have sealed with them.
+// backfills, the settings of its registries and its KMS keys: another one of the
+// same number begins anew. No repository may be sealed under those, see
+// SealedForOthers.
 func (tx *Tx) DeleteAccount(id string) error {
 	tx.keys = true
 	for _, table := range []string{"access_keys", "iam_sessions", "iam_principals", "iam_policies", "iam_oidc_providers", "cache_rules",
-		"creation_templates", "replication_backfills"} {
+		"creation_templates", "replication_backfills", "kms_aliases", "kms_keys"} {
 		if err := tx.exec(`DELETE FROM `+table+` WHERE account = $1`, id); err != nil {
 			return err
 		}

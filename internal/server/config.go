@@ -44,6 +44,8 @@ type Config struct {
 	// do not exist, so that the configuration of another place can be applied.
 	CreateKMSKeys bool
 	GC            GC
+	// OrgID is the id of the organisation that all accounts are of; empty: of none.
+	OrgID string
 	// OIDCCA is a PEM file of certificates that identity providers may be
 	// certified by besides the system's; empty: none.
 	OIDCCA string
@@ -83,6 +85,9 @@ func (g GC) WithDefaults() GC {
 
 var regionPattern = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
 
+// orgPattern is the form of ids (AWS Organizations API reference, Organization).
+var orgPattern = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
+
 // hostTemplate is a host name or address with an optional port, in which %a and
 // %r may stand for account and region.
 var hostTemplate = regexp.MustCompile(`^(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9_-]|%[ar])(?:[A-Za-z0-9._-]|%[ar])*)(?::[0-9]{1,5})?$`)
@@ -104,6 +109,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("region %q is not the name of a region such as us-east-1", c.Region)
 	case c.RegistryHost != "" && !hostTemplate.MatchString(c.RegistryHost):
 		return fmt.Errorf("registry host %q is not of the form host or host:port, without a scheme or path; %%a and %%r stand for account and region", c.RegistryHost)
+	case c.OrgID != "" && !orgPattern.MatchString(c.OrgID):
+		return fmt.Errorf("organisation id %q is not of the form o- and 10 to 32 lower-case letters and digits: see --org-id", c.OrgID)
 	case networks != nil:
 		return networks
 	case (c.TLSCert == "") != (c.TLSKey == ""):

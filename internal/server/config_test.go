@@ -48,6 +48,10 @@ func TestConfigValidate(t *testing.T) {
 		"URL as host":         {func(c *Config) { c.RegistryHost = "https://registry.example.com" }, "registry host"},
 		"path in host":        {func(c *Config) { c.RegistryHost = "registry.example.com/x" }, "registry host"},
 		"other placeholder":   {func(c *Config) { c.RegistryHost = "%x.example.com" }, "registry host"},
+		"an organisation":     {func(c *Config) { c.OrgID = "o-a1b2c3d4e5" }, ""},
+		"no organisation":     {func(c *Config) { c.OrgID = "acme" }, "--org-id"},
+		"private networks":    {func(c *Config) { c.PrivateNetworks = "10.0.0.0/8, fd00::/8" }, ""},
+		"an address alone":    {func(c *Config) { c.PrivateNetworks = "10.0.0.1" }, "--private-networks"},
 		"quote in host":       {func(c *Config) { c.RegistryHost = `a"b` }, "registry host"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -198,8 +198,23 @@ func identities(t *testing.T, db *meta.DB) {
 	})
 	update(t, db, func(tx *meta.Tx) error { return tx.DeleteIAMPrincipal(role.ID) })
 	gone("ASIA1", "ASIA2")
+	key := meta.KMSKey{ARN: "arn:k", Scope: home, ID: "k"}
+	theirs := meta.Repository{Scope: meta.Scope{Account: "999999999999", Region: home.Region}, Name: "theirs", KMSKey: key.ARN}
 	update(t, db, func(tx *meta.Tx) error {
 		return errors.Join(
+			tx.InsertKMSKey(key), tx.InsertKMSAlias(meta.KMSAlias{Scope: home, Name: "alias/k", ARN: key.ARN}),
+			tx.InsertKMSKeyVersion(&meta.KMSKeyVersion{ID: "v", ARN: key.ARN, Wrapped: []byte{1}}), tx.InsertRepository(&theirs),
+		)
+	})
+	view(t, db, func(tx *meta.Tx) error {
+		mine, err1 := tx.SealedForOthers(home.Account)
+		other, err2 := tx.SealedForOthers(theirs.Scope.Account)
+		same(t, "whose keys encrypt repositories of others", []bool{mine, other}, []bool{true, false})
+		return errors.Join(err1, err2)
+	})
+	update(t, db, func(tx *meta.Tx) error {
+		return errors.Join(
+			tx.DeleteRepository(theirs.ID),
 			tx.PutAccessKey(meta.AccessKey{ID: "AK", Sealed: []byte{1}, Account: home.Account}),
 			tx.PutRegistryPolicy(home, "policy"), tx.PutRegistryPolicy(meta.Scope{Account: "999999999999", Region: home.Region}, "other"),
 			tx.DeleteAccount(home.Account),
@@ -214,6 +229,15 @@ func identities(t *testing.T, db *meta.DB) {
 		}
 		if text, err := tx.RegistryPolicy(meta.Scope{Account: "999999999999", Region: home.Region}); err != nil || text != "other" {
 			t.Errorf("the policy of another account's registry is %q, %v", text, err)
+		}
+		for what, find := range map[string]func() error{
+			"a KMS key":    func() error { _, err := tx.KMSKey(key.ARN); return err },
+			"its material": func() error { _, err := tx.KMSKeyVersion("v"); return err },
+			"its alias":    func() error { _, err := tx.KMSAlias(home, "alias/k"); return err },
+		} {
+			if err := find(); !errors.Is(err, meta.ErrNotFound) {
+				t.Errorf("%s outlives its account: %v", what, err)
+			}
 		}
 		if _, err := tx.OIDCProvider("arn:o"); !errors.Is(err, meta.ErrNotFound) {
 			t.Errorf("an identity provider outlives its account: %v", err)

@@ -34,6 +34,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string, crea
 	flags.BoolVar(&c.CreateKMSKeys, "create-kms-keys", createKeys, "make KMS keys that repositories name by ARN and that do not exist")
 	flags.DurationVar(&c.GC.Interval, "gc-interval", 0, "time between two garbage collections (default 1h; negative: never)")
 	addGraceFlags(flags, &c.GC, "gc-")
+	flags.DurationVar(&c.LifecycleInterval, "lifecycle-interval", 0, "time between two evaluations of a lifecycle policy (default 1h; negative: never)")
 	flags.DurationVar(&c.Scrub.Every, "scrub-every", 0, "time in which every layer is read and verified once (default 720h; negative: never)")
 	flags.Int64Var(&c.Scrub.Rate, "scrub-rate", 0, "bytes per second that this reads at most (default 20 MiB)")
 	flags.StringVar(&c.OrgID, "org-id", "", "id of the organisation that all accounts are of, for conditions on aws:PrincipalOrgID (default: of none)")

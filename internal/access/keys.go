@@ -41,11 +41,11 @@ type Keys interface {
 // registry have (IAM User Guide, "AWS global condition context keys"; Service
 // Authorization Reference, "Condition keys for Amazon ECR").
 type keys struct {
-	req  *Request
-	now  time.Time
+	req *Request
+	now time.Time
 	// organization is that of all accounts, or empty.
 	organization string
-	tags func() ([]Tag, error) // of the resource
+	tags         func() ([]Tag, error) // of the resource
 	// principalTags are those of the caller.
 	principalTags func() ([]Tag, error)
 	err           error // of reading what a key needed: no decision stands on it

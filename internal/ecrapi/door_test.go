@@ -31,6 +31,8 @@ var offered = map[string]string{
 	"PutLifecyclePolicy":             `{"repositoryName":"none","lifecyclePolicyText":"{\"rules\":[{\"rulePriority\":1,\"selection\":{\"tagStatus\":\"any\",\"countType\":\"imageCountMoreThan\",\"countNumber\":1},\"action\":{\"type\":\"expire\"}}]}"}`,
 	"GetLifecyclePolicy":             `{"repositoryName":"none"}`,
 	"DeleteLifecyclePolicy":          `{"repositoryName":"none"}`,
+	"StartLifecyclePolicyPreview":    `{"repositoryName":"none"}`,
+	"GetLifecyclePolicyPreview":      `{"repositoryName":"none"}`,
 	"PutImage":                       `{"repositoryName":"none","imageManifest":"{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[]}"}`,
 	"BatchGetImage":                  `{"repositoryName":"none","imageIds":[{"imageTag":"x"}]}`,
 	"BatchDeleteImage":               `{"repositoryName":"none","imageIds":[{"imageTag":"x"}]}`,

@@ -48,6 +48,8 @@ func routes() map[string]route {
 		"PutLifecyclePolicy":                      on(onRepository, putLifecyclePolicy),
 		"GetLifecyclePolicy":                      on(onRepository, getLifecyclePolicy),
 		"DeleteLifecyclePolicy":                   on(onRepository, deleteLifecyclePolicy),
+		"StartLifecyclePolicyPreview":             on(onRepository, startLifecyclePolicyPreview),
+		"GetLifecyclePolicyPreview":               on(onRepository, getLifecyclePolicyPreview),
 		"PutImage":                                on(onRepository, putImage),
 		"BatchGetImage":                           on(onRepository, batchGetImage),
 		"BatchDeleteImage":                        on(onRepository, batchDeleteImage),

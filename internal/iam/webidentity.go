@@ -100,7 +100,7 @@ func (s *Store) AssumeRoleWithWebIdentity(ctx context.Context, r RoleRequest, te
 			// policies and tags of a user would be found.
 			Account: ref.Account, ARN: provider.ARN + ":" + claims.Audience + ":" + claims.Subject, Provider: provider.ARN,
 		},
-		Action:    assumeWebIdentity, ServiceKeys: tokenKeys(provider, claims, r.SessionName),
+		Action: assumeWebIdentity, ServiceKeys: tokenKeys(provider, claims, r.SessionName),
 	})
 	if access.IsDenied(err) {
 		err = &Error{http.StatusForbidden, "AccessDenied", "Not authorized to perform " + assumeWebIdentity}

@@ -45,7 +45,7 @@ type Evaluation struct {
 // A cut parts the images that a rule looks at into those it keeps and those it
 // selects: what is older than the cut is selected.
 type cut struct {
-	none   bool // nothing is selected
+	none   bool   // nothing is selected
 	at     int64  // microseconds
 	digest string // of the last image kept by a count; empty: an age
 }

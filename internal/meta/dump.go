@@ -21,7 +21,8 @@ type Table struct {
 
 // Tables lists the tables of a schema version, each after those it refers to;
 // nil when the version is not known. Upload sessions, claims and the trash are
-// left out: they are about bytes and servers of one place and time. So are the
+// left out: they are about bytes and servers of one place and time. So are
+// previews of lifecycle policies, which are good for a day, and the
 // sessions of roles and users, which end by themselves.
 func Tables(version int) []Table {
 	if version < 3 || version > SchemaVersion {
@@ -39,6 +40,9 @@ func Tables(version int) []Table {
 	}
 	if version >= 7 {
 		out.with("access_keys", "sealed bytes")
+	}
+	if version >= 8 {
+		out = append(out, tablesOf8()...)
 	}
 	if version >= 11 {
 		out.with("blobs", "sealed bytes")
@@ -128,6 +132,14 @@ func tablesOf6() []Table {
 			"failure_code text", "total_count int", "completed_count int", "failed_count int", "started_at int", "ended_at int",
 		}, 1, false},
 	}
+}
+
+// tablesOf8 are those that version 8 added.
+func tablesOf8() []Table {
+	return []Table{{"lifecycle_runs", []string{
+		"id int", "repository_id int", "started_at int", "finished_at int", "policy text", "expired int", "archived int",
+		"failed int", "bytes int", "report text",
+	}, 1, true}}
 }
 
 // names are the columns without their kinds.

@@ -164,7 +164,7 @@ type ImageTag struct {
 // ImageTags lists up to limit pairs of image and tag in push order, starting
 // after the pair given.
 func (tx *Tx) ImageTags(repositoryID int64, f ImageFilter, afterImage int64, afterTag string, limit int) ([]ImageTag, error) {
-	return list(tx, func(s scanner) (t ImageTag, err error) { return t, s.Scan(&t.ImageID, &t.Digest, &t.Tag) },
+	return list(tx, scanImageTag,
 		`SELECT i.id, i.digest, COALESCE(n.name, '') FROM images i LEFT JOIN tags n ON n.image_id = i.id
 		WHERE i.repository_id = $1 AND i.id >= $2 AND (i.id > $2 OR COALESCE(n.name, '') > $3)`+f.where()+`
 		ORDER BY i.id, n.name LIMIT $4`, repositoryID, afterImage, afterTag, limit)

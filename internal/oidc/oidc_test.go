@@ -284,7 +284,10 @@ func TestHostileProviders(t *testing.T) {
 			return false
 		}, webidentity.ErrUnreachable},
 		"nothing there": {func(w http.ResponseWriter, r *http.Request) bool { http.NotFound(w, r); return true }, webidentity.ErrMetadata},
-		"no JSON":       {func(w http.ResponseWriter, _ *http.Request) bool { _, err := w.Write([]byte("<html>")); return err == nil }, webidentity.ErrMetadata},
+		"no JSON": {func(w http.ResponseWriter, _ *http.Request) bool {
+			_, err := w.Write([]byte("<html>"))
+			return err == nil
+		}, webidentity.ErrMetadata},
 	} {
 		p.set(func() { p.answer = tc.answer })
 		r := client(t, []*x509.Certificate{p.Certificate()}, loopback())

@@ -33,6 +33,8 @@ const (
 	TooManyTags
 	InvalidTagParameter
 	LifecyclePolicyNotFound
+	LifecyclePreviewNotFound
+	LifecyclePreviewInProgress
 	RepositoryPolicyNotFound
 	RegistryPolicyNotFound
 	CacheRuleNotFound
@@ -91,6 +93,8 @@ var forms = map[Code]Form{
 	TooManyTags:                  {"TooManyTagsException", http.StatusBadRequest, "DENIED", http.StatusBadRequest},
 	InvalidTagParameter:          {"InvalidTagParameterException", http.StatusBadRequest, "DENIED", http.StatusBadRequest},
 	LifecyclePolicyNotFound:      {"LifecyclePolicyNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
+	LifecyclePreviewNotFound:     {"LifecyclePolicyPreviewNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
+	LifecyclePreviewInProgress:   {"LifecyclePolicyPreviewInProgressException", http.StatusBadRequest, "DENIED", http.StatusConflict},
 	RegistryPolicyNotFound:       {"RegistryPolicyNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
 	RepositoryPolicyNotFound:     {"RepositoryPolicyNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
 	CacheRuleNotFound:            {"PullThroughCacheRuleNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},

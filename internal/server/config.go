@@ -44,6 +44,9 @@ type Config struct {
 	// do not exist, so that the configuration of another place can be applied.
 	CreateKMSKeys bool
 	GC            GC
+	// LifecycleInterval is the time between two evaluations of a lifecycle policy;
+	// 0: an hour; negative: never.
+	LifecycleInterval time.Duration
 	// OrgID is the id of the organisation that all accounts are of; empty: of none.
 	OrgID string
 	// OIDCCA is a PEM file of certificates that identity providers may be
@@ -270,4 +273,11 @@ func part(match []string, i int, otherwise string) string {
 		return otherwise
 	}
 	return match[i]
+}
+
+func (c Config) lifecycleInterval() time.Duration {
+	if c.LifecycleInterval == 0 {
+		return time.Hour
+	}
+	return c.LifecycleInterval
 }

@@ -235,6 +235,9 @@ func (s *Server) Run(ctx context.Context) error {
 	var idle sync.WaitGroup
 	idle.Go(func() { s.registry.Run(background) })
 	idle.Go(func() { s.destroyKeys(background) })
+	if every := s.cfg.lifecycleInterval(); every > 0 {
+		idle.Go(func() { s.applyLifecycles(background, every) })
+	}
 	if gc := s.cfg.GC.WithDefaults(); gc.Interval > 0 {
 		idle.Go(func() { s.garbage.Run(background, gc.Interval) })
 	}
@@ -260,6 +263,23 @@ func (s *Server) Run(ctx context.Context) error {
 	stopBackground()
 	idle.Wait()
 	return errors.Join(err, s.close())
+}
+
+// applyLifecycles applies lifecycle policies until ctx ends. It looks more often
+// than each is due, so that one that was set meanwhile need not wait long.
+func (s *Server) applyLifecycles(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(max(every/6, time.Second))
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if err := s.registry.SweepLifecycles(ctx, every); err != nil && ctx.Err() == nil {
+			s.log.Error("apply lifecycle policies", "err", err)
+		}
+	}
 }
 
 // destroyKeys destroys KMS keys when their time has come, until ctx ends.

@@ -126,6 +126,13 @@ func policyCalls() map[string]validCall {
 			w.need(putLifecycle(w))
 			return failed(w.GetLifecyclePolicy(w.Context(), &ecr.GetLifecyclePolicyInput{RepositoryName: &w.repo}))
 		}, []string{".lastEvaluatedAt"}}, // it was never evaluated
+		"StartLifecyclePolicyPreview": {func(w *world) error {
+			w.create()
+			return failed(w.StartLifecyclePolicyPreview(w.Context(), &ecr.StartLifecyclePolicyPreviewInput{
+				RepositoryName: &w.repo, RegistryId: &w.Account, LifecyclePolicyText: aws.String(lifecyclePolicy),
+			}))
+		}, nil},
+		"GetLifecyclePolicyPreview": {previewCall, nil},
 		"DeleteLifecyclePolicy": {func(w *world) error {
 			w.need(putLifecycle(w))
 			return failed(w.DeleteLifecyclePolicy(w.Context(), &ecr.DeleteLifecyclePolicyInput{RepositoryName: &w.repo}))

@@ -4,6 +4,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+
+	"berth/internal/testkit"
 )
 
 func templateCalls() map[string]validCall {
@@ -107,4 +109,17 @@ func (w *world) backfill() *string {
 	return must(w.StartReplicationBackfill(w.Context(), &ecr.StartReplicationBackfillInput{
 		Destination: &types.ReplicationDestination{Region: aws.String("eu-west-1"), RegistryId: &w.Account},
 	}))(w).ReplicationBackfillId
+}
+
+// previewCall sees the first of two images that would go to the archive.
+func previewCall(w *world) error {
+	w.newImage()
+	for _, tag := range []string{"v2", "v3"} {
+		w.image(testkit.RandomImage(w, 1, 1<<10), tag)
+	}
+	w.need(failed(w.StartLifecyclePolicyPreview(w.Context(), &ecr.StartLifecyclePolicyPreviewInput{
+		RepositoryName: &w.repo, LifecyclePolicyText: aws.String(`{"rules":[{"rulePriority":1,"selection":{"tagStatus":"any",` +
+			`"countType":"imageCountMoreThan","countNumber":1},"action":{"type":"transition","targetStorageClass":"archive"}}]}`),
+	})))
+	return failed(w.GetLifecyclePolicyPreview(w.Context(), &ecr.GetLifecyclePolicyPreviewInput{RepositoryName: &w.repo, MaxResults: aws.Int32(1)}))
 }

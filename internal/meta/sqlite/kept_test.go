@@ -22,7 +22,9 @@ func TestKept(t *testing.T) {
 	}
 	write := func(id string) {
 		t.Helper()
-		err := db.Update(ctx, func(tx *meta.Tx) error { return tx.PutAccessKey(meta.AccessKey{ID: id, Sealed: []byte{1}, CreatedAt: time.Now()}) })
+		err := db.Update(ctx, func(tx *meta.Tx) error {
+			return tx.PutAccessKey(meta.AccessKey{ID: id, Sealed: []byte{1}, CreatedAt: time.Now()})
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

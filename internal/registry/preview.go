@@ -1,0 +1,236 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"berth/internal/lifecycle"
+	"berth/internal/meta"
+)
+
+// Times of previews. AWS does not publish its own.
+const (
+	previewLifetime = 24 * time.Hour   // after it a preview is EXPIRED: its answer may be wrong by now
+	previewPatience = 10 * time.Minute // after it one that is not complete was cut off, and has FAILED
+	previewBatch    = 500              // images that one transaction writes
+)
+
+// StartPreview evaluates a lifecycle policy without acting: that of the
+// repository when the text is empty. It reads the images in one read-only
+// snapshot and keeps what it found, which [Registry.Preview] shows; the preview
+// is complete when this returns. One at a time may be computed for a repository.
+//
+// Source: API_StartLifecyclePolicyPreview. The answer is that of a preview that
+// has just begun, as ECR gives it.
+func (r *Registry) StartPreview(ctx context.Context, s meta.Scope, name, text string) (p meta.LifecyclePreview, err error) {
+	if text != "" {
+		if _, err := parseLifecycle(text); err != nil {
+			return p, err
+		}
+	}
+	err = r.update(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		policy := cmp.Or(text, repo.Lifecycle)
+		if policy == "" {
+			return lifecycleNotFound(s, name)
+		}
+		now := r.now()
+		before, err := tx.LifecyclePreview(repo.ID)
+		switch {
+		case err != nil && !errors.Is(err, meta.ErrNotFound):
+			return err
+		case err == nil && previewStatus(before, now) == meta.PreviewInProgress:
+			return refuse(LifecyclePreviewInProgress,
+				"The previous lifecycle policy preview of the repository with name '%s' in the registry with id '%s' has not completed. Wait and try again.", name, s.Account)
+		}
+		p = meta.LifecyclePreview{RepositoryID: repo.ID, ID: uuid.NewString(), Policy: policy, Status: meta.PreviewInProgress, StartedAt: now}
+		return tx.PutLifecyclePreview(p)
+	})
+	if err != nil {
+		return p, err
+	}
+	begun := p
+	if err := r.computePreview(ctx, &p); err != nil {
+		p.Status = meta.PreviewFailed
+		failed := r.updatePreview(context.WithoutCancel(ctx), p, func(tx *meta.Tx) error { return tx.PutLifecyclePreview(p) })
+		return begun, errors.Join(err, failed)
+	}
+	return begun, nil
+}
+
+func (r *Registry) computePreview(ctx context.Context, p *meta.LifecyclePreview) error {
+	policy, err := lifecycle.Parse(p.Policy)
+	if err != nil {
+		return err
+	}
+	var plan lifecyclePlan
+	err = r.db.View(ctx, func(tx *meta.Tx) error {
+		plan, err = planLifecycle(tx, p.RepositoryID, *policy, p.StartedAt)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, a := range plan.acts {
+		if a.Action == ActExpire {
+			p.Expiring++
+		} else {
+			p.Transitioning++
+		}
+	}
+	position := 0
+	for page := range slices.Chunk(plan.acts, previewBatch) {
+		err := r.updatePreview(ctx, *p, func(tx *meta.Tx) error {
+			for i, a := range page {
+				if err := tx.AddPreviewImage(p.RepositoryID, position+i+1, a); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		position += len(page)
+	}
+	p.Status = meta.PreviewComplete
+	return r.updatePreview(ctx, *p, func(tx *meta.Tx) error { return tx.PutLifecyclePreview(*p) })
+}
+
+// updatePreview writes to a preview as long as no other took its place.
+func (r *Registry) updatePreview(ctx context.Context, p meta.LifecyclePreview, fn func(*meta.Tx) error) error {
+	return r.db.Update(ctx, func(tx *meta.Tx) error {
+		now, err := tx.LifecyclePreview(p.RepositoryID)
+		if err == nil && now.ID != p.ID {
+			err = meta.ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+}
+
+// previewStatus is the status of a preview at a moment.
+func previewStatus(p meta.LifecyclePreview, now time.Time) string {
+	age := now.Sub(p.StartedAt)
+	switch {
+	case p.Status == meta.PreviewInProgress && age > previewPatience:
+		return meta.PreviewFailed
+	case p.Status == meta.PreviewComplete && age > previewLifetime:
+		return meta.PreviewExpired
+	}
+	return p.Status
+}
+
+// A PreviewQuestion says what of a preview to show.
+type PreviewQuestion struct {
+	Images    []ImageRef // only these; none are all
+	TagStatus string     // of the TagStatus constants; empty is ANY
+	Cursor    string     // empty: from the start
+	Limit     int
+}
+
+// Preview shows the last preview of a repository and up to a limit of its images
+// in the order of acting: those that expire or go to the archive. Images that
+// the preview does not act on are left out, also when the question names them.
+// What a preview says does not change while images come and go. Only one that is
+// complete has images.
+//
+// Source: API_GetLifecyclePolicyPreview.
+func (r *Registry) Preview(ctx context.Context, s meta.Scope, name string, q PreviewQuestion) (p meta.LifecyclePreview, out []meta.LifecycleAct, next string, err error) {
+	filter := ImageFilter{TagStatus: q.TagStatus}.rows("").Tags
+	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		if p, err = tx.LifecyclePreview(repo.ID); errors.Is(err, meta.ErrNotFound) {
+			return refuse(LifecyclePreviewNotFound, "Lifecycle policy preview does not exist for the repository with name '%s' in the registry with id '%s'", name, s.Account)
+		}
+		if err != nil {
+			return err
+		}
+		c, err := r.openPreviewCursor(p, q.Cursor)
+		if err != nil {
+			return err
+		}
+		if p.Status = previewStatus(p, r.now()); p.Status != meta.PreviewComplete {
+			return nil
+		}
+		if len(q.Images) > 0 {
+			out, err = previewOf(tx, repo, q.Images, filter)
+			return err
+		}
+		page, err := tx.PreviewImages(repo.ID, filter, c.Position, q.Limit+1)
+		if err != nil {
+			return err
+		}
+		if len(page) > q.Limit {
+			page = page[:q.Limit]
+			if next, err = r.sealCursor("preview", previewCursor{p.ID, page[q.Limit-1].Position}); err != nil {
+				return err
+			}
+		}
+		for _, i := range page {
+			out = append(out, i.LifecycleAct)
+		}
+		return nil
+	})
+	return p, out, next, err
+}
+
+// A previewCursor is a place in one preview.
+type previewCursor struct {
+	Preview  string
+	Position int
+}
+
+func (r *Registry) openPreviewCursor(p meta.LifecyclePreview, cursor string) (c previewCursor, err error) {
+	if cursor == "" {
+		return c, nil
+	}
+	if err := r.openCursor("preview", cursor, &c); err != nil {
+		return c, err
+	}
+	if c.Preview != p.ID {
+		return c, invalid("NextToken", "Invalid next token provided")
+	}
+	return c, nil
+}
+
+// previewOf shows what a preview says of images. A tag stands for the image that
+// has it now, and had it in the preview.
+func previewOf(tx *meta.Tx, repo meta.Repository, refs []ImageRef, filter meta.TagFilter) (out []meta.LifecycleAct, err error) {
+	seen := map[string]bool{}
+	for _, ref := range refs {
+		if f := checkRef(ref); f != nil {
+			return nil, refuse(InvalidParameter, "%s", f.Reason)
+		}
+		d := ref.Digest
+		if ref.Tag != "" {
+			img, err := findImage(tx, repo, ref)
+			if errors.Is(err, meta.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			d = img.Digest
+		}
+		act, err := tx.PreviewImage(repo.ID, d)
+		if errors.Is(err, meta.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		hidden := filter == meta.Tagged && len(act.Tags) == 0 || filter == meta.Untagged && len(act.Tags) > 0
+		if seen[d] || hidden || ref.Tag != "" && !slices.Contains(act.Tags, ref.Tag) {
+			continue
+		}
+		seen[d] = true
+		out = append(out, act.LifecycleAct)
+	}
+	return out, nil
+}

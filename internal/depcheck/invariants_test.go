@@ -147,6 +147,40 @@ func TestNeverAgainNamesRealTests(t *testing.T) {
 	}
 }
 
+// TestThreatsNameRealTests holds the threat model of SECURITY.md to what is there.
+func TestThreatsNameRealTests(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, _ := testFunctions(t)
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(strings.TrimSpace(line), "|")
+		if len(cells) < 3 || strings.Trim(cells[1], " -#") == "" {
+			continue
+		}
+		n++
+		number := strings.TrimSpace(cells[1])
+		if len(cells) != 6 || number != fmt.Sprint(n) {
+			t.Errorf("row %s has %d cells and should be row %d with 4", number, len(cells)-2, n)
+			continue
+		}
+		proofs := quoted.FindAllStringSubmatch(cells[4], -1)
+		if len(proofs) == 0 {
+			t.Errorf("row %s names no test", number)
+		}
+		for _, name := range proofs {
+			if !tests[name[1]] {
+				t.Errorf("row %s: %s does not exist", number, name[1])
+			}
+		}
+	}
+	if n < 28 {
+		t.Errorf("the threat model has %d rows; 28 are known, so this test reads it wrong or rows are gone", n)
+	}
+}
+
 func TestInvariantTableIsRead(t *testing.T) {
 	rows, err := invariants("text | no row\n| # | Invariant | Proved by | Planned |\n|---|---|---|---|\n" +
 		"| 1 | bold | `a/b.TestX`, `go list`, `a.FuzzY` (`z`) | `TestInvariantZ` |\n")

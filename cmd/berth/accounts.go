@@ -110,7 +110,11 @@ func askIAM(ctx context.Context, env *environment, data string, form url.Values,
 	if err := v4.NewSigner().SignHTTP(ctx, keys, req, hex.EncodeToString(sum[:]), "iam", values["region"], time.Now()); err != nil {
 		return fmt.Errorf("sign the request: %w", err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	client, err := registryClient(values)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return fmt.Errorf("reach the registry that %s names: %w", path, err)
 	}

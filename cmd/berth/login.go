@@ -67,7 +67,12 @@ func requestLogin(ctx context.Context, env *environment, data string) (l registr
 	if err != nil {
 		return l, err
 	}
+	web, err := registryClient(c)
+	if err != nil {
+		return l, err
+	}
 	client := ecr.New(ecr.Options{
+		HTTPClient:   web,
 		BaseEndpoint: aws.String(c["endpoint_url"]), Region: c["region"], RetryMaxAttempts: 2,
 		Credentials: credentials.NewStaticCredentialsProvider(c["aws_access_key_id"], c["aws_secret_access_key"], ""),
 	})

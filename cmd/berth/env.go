@@ -55,6 +55,9 @@ func exportLines(env *environment, data string) ([]string, error) {
 			lines = append(lines, "export "+name+"="+shellQuote(values[v.key]))
 		}
 	}
+	if ca := values["ca_bundle"]; ca != "" {
+		lines = append(lines, "export AWS_CA_BUNDLE="+shellQuote(ca))
+	}
 	// What these hold would win over the lines above.
 	return append(lines, "unset AWS_SESSION_TOKEN AWS_PROFILE AWS_ENDPOINT_URL_ECR AWS_ENDPOINT_URL_STS AWS_ENDPOINT_URL_IAM"), nil
 }

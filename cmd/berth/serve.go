@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -28,6 +30,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string, crea
 	flags.StringVar(&c.RegistryHost, "registry-host", "", "host in repository URIs; %a is the account, %r the region (default: from --listen)")
 	flags.StringVar(&c.TLSCert, "tls-cert", "", "TLS certificate, PEM file")
 	flags.StringVar(&c.TLSKey, "tls-key", "", "key of the TLS certificate, PEM file")
+	flags.BoolVar(&c.TLSSelfSigned, "tls-self-signed", false, "TLS with a certificate of the server's own, in the data directory; for labs")
 	flags.BoolVar(&c.Insecure, "insecure", false, "allow plain HTTP on addresses other than loopback")
 	flags.StringVar(&c.Root.AccessKeyID, "root-access-key-id", "", "access key of the root user (default: made on the first start)")
 	flags.StringVar(&c.Root.SecretAccessKey, "root-secret-access-key", "", "its secret; better given as BERTH_ROOT_SECRET_ACCESS_KEY")
@@ -60,8 +63,23 @@ func (f *serverFlags) open(ctx context.Context, env *environment) (*server.Serve
 	if err != nil {
 		return nil, err
 	}
-	_, err = fmt.Fprintf(env.stderr, "listening on %s\n", s.Endpoint())
+	if _, err = fmt.Fprintf(env.stderr, "listening on %s\n", s.Endpoint()); err == nil && s.CA() != "" {
+		err = howToTrust(env.stderr, s)
+	}
 	return s, err
+}
+
+// howToTrust says how clients come to trust a server's own certificate.
+func howToTrust(w io.Writer, s *server.Server) error {
+	host, ca := strings.TrimPrefix(s.Endpoint(), "https://"), shellQuote(s.CA())
+	_, err := fmt.Fprintf(w, `clients have to trust %[2]s:
+  docker:                 sudo mkdir -p /etc/docker/certs.d/%[1]s && sudo cp %[2]s /etc/docker/certs.d/%[1]s/ca.crt
+  podman, buildah, skopeo: sudo mkdir -p /etc/containers/certs.d/%[1]s && sudo cp %[2]s /etc/containers/certs.d/%[1]s/ca.crt
+  aws, Terraform:         export AWS_CA_BUNDLE=%[2]s
+  crane, oras, helm:      export SSL_CERT_FILE=%[2]s
+  curl:                   curl --cacert %[2]s %[3]s/healthz
+`, host, ca, s.Endpoint())
+	return err
 }
 
 func (f *serverFlags) logger(env *environment) (*slog.Logger, error) {

@@ -79,6 +79,7 @@ func hereOptions(s *server.Server, stack *module.Stack) module.ClientOptions {
 	opt := stack.ClientOptions()
 	opt.Endpoint, opt.STSEndpoint, opt.Profile, opt.SessionToken = s.Endpoint(), s.Endpoint(), "", ""
 	opt.AccessKeyID, opt.SecretAccessKey = s.Root().AccessKeyID, s.Root().SecretAccessKey
+	opt.CABundle = s.CA()
 	if opt.Region == "" {
 		opt.Region = s.Region()
 	}

@@ -1,11 +1,13 @@
 package module
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -37,6 +39,7 @@ type ClientOptions struct {
 	AccessKeyID     string
 	SecretAccessKey string
 	SessionToken    string
+	CABundle        string // PEM file of certificates to trust in place of the system's
 }
 
 // registryAPI is all that the engine needs of the ECR API.
@@ -93,6 +96,14 @@ func NewClient(ctx context.Context, opt ClientOptions) (*Client, error) {
 	if opt.AccessKeyID != "" {
 		settings = append(settings, config.WithCredentialsProvider(
 			credentials.NewStaticCredentialsProvider(opt.AccessKeyID, opt.SecretAccessKey, opt.SessionToken)))
+	}
+	if opt.CABundle != "" {
+		bundle, err := os.ReadFile(opt.CABundle)
+		if err != nil {
+			return nil, fmt.Errorf("read the certificates to trust: %w", err)
+		}
+		// A reader is read once, and the configuration is loaded twice.
+		settings = append(settings, func(o *config.LoadOptions) error { o.CustomCABundle = bytes.NewReader(bundle); return nil })
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, settings...)
 	if err != nil {

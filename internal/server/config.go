@@ -34,10 +34,13 @@ type Config struct {
 	RegistryHost string          // host in URIs; %a account, %r region; empty: from Listen
 	TLSCert      string
 	TLSKey       string
-	Insecure     bool // allow plain HTTP beyond loopback
-	Root         iam.Credentials
-	MasterKey    string // file of the master key, or ARN of a key of KMS; empty: in the data directory
-	KMS          string // where the KMS keys of repositories are; empty: BuiltinKMS
+	// TLSSelfSigned makes a certificate authority and a certificate in the data
+	// directory, for places without one.
+	TLSSelfSigned bool
+	Insecure      bool // allow plain HTTP beyond loopback
+	Root          iam.Credentials
+	MasterKey     string // file of the master key, or ARN of a key of KMS; empty: in the data directory
+	KMS           string // where the KMS keys of repositories are; empty: BuiltinKMS
 	// VaultToken gives the token of now, when KMS is Vault.
 	VaultToken func(context.Context) (string, error)
 	// CreateKMSKeys makes KMS keys that repositories name by their ARN and that
@@ -118,7 +121,9 @@ func (c Config) Validate() error {
 		return networks
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return errors.New("TLS needs both a certificate and its key: give --tls-cert and --tls-key")
-	case c.TLSCert == "" && !c.Insecure && !isLoopback(host):
+	case c.TLSSelfSigned && c.TLSCert != "":
+		return errors.New("a server has one certificate: give --tls-self-signed, or --tls-cert and --tls-key")
+	case c.TLSCert == "" && !c.TLSSelfSigned && !c.Insecure && !isLoopback(host):
 		return fmt.Errorf("listening on %s without TLS would send passwords in the clear: give --tls-cert and --tls-key, or --insecure if something else protects the connection", c.Listen)
 	}
 	return nil
@@ -177,7 +182,7 @@ func (c Config) firstHome() meta.Scope {
 
 func newNaming(c Config, home meta.Scope, addr net.Addr) naming {
 	n := naming{home: home, scheme: "http", host: c.RegistryHost}
-	if c.TLSCert != "" {
+	if c.TLSCert != "" || c.TLSSelfSigned {
 		n.scheme = "https"
 	}
 	if n.host == "" {

@@ -30,6 +30,8 @@ func TestConfigValidate(t *testing.T) {
 		"looks like loopback": {func(c *Config) { c.Listen = "127.0.0.1.example.com:5050" }, "--insecure"},
 		"open on purpose":     {func(c *Config) { c.Listen, c.Insecure = ":5050", true }, ""},
 		"open with TLS":       {func(c *Config) { c.Listen, c.TLSCert, c.TLSKey = ":5050", "c", "k" }, ""},
+		"TLS of its own":      {func(c *Config) { c.Listen, c.TLSSelfSigned = ":5050", true }, ""},
+		"TLS twice":           {func(c *Config) { c.TLSCert, c.TLSKey, c.TLSSelfSigned = "c", "k", true }, "--tls-self-signed"},
 		"half of TLS":         {func(c *Config) { c.TLSCert = "c" }, "--tls-key"},
 		"other half of TLS":   {func(c *Config) { c.TLSKey = "k" }, "--tls-cert"},
 		"no data":             {func(c *Config) { c.Data = "" }, "--data"},

@@ -78,16 +78,11 @@ func (s *Server) writeCredentials() error {
 	fmt.Fprintf(&b, "# Written by berth at each start. Readable by its owner only.\n[default]\n")
 	fmt.Fprintf(&b, "aws_access_key_id = %s\naws_secret_access_key = %s\n", s.root.AccessKeyID, s.root.SecretAccessKey)
 	fmt.Fprintf(&b, "region = %s\nendpoint_url = %s\n", s.names.home.Region, s.Endpoint())
+	if ca := s.CA(); ca != "" {
+		fmt.Fprintf(&b, "ca_bundle = %s\n", ca)
+	}
 	path := filepath.Join(s.cfg.Data, CredentialsFile)
-	tmp := path + ".new"
-	// What a crash left behind may have another mode, or lead elsewhere.
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("write the credentials file: %w", err)
-	}
-	if err := writeNew(tmp, b.String()); err != nil {
-		return fmt.Errorf("write the credentials file: %w", err)
-	}
-	if err := os.Rename(tmp, path); err != nil {
+	if err := replaceFile(path, []byte(b.String())); err != nil {
 		return fmt.Errorf("write the credentials file: %w", err)
 	}
 	return nil

@@ -42,7 +42,8 @@ type Server struct {
 	http     *http.Server
 	fresh    freshConns
 	root     iam.Credentials
-	trail    *trail.Log // nil: there is no audit log
+	own      *selfSigned // nil: the server makes no certificate itself
+	trail    *trail.Log  // nil: there is no audit log
 	record   *trail.File
 }
 
@@ -97,6 +98,11 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *Server, err erro
 		return nil, err
 	}
 	s.names = newNaming(cfg, home, s.listener.Addr())
+	if cfg.TLSSelfSigned {
+		if err := s.secure(); err != nil {
+			return nil, err
+		}
+	}
 	handler, err := s.build(ctx)
 	if err != nil {
 		return nil, err
@@ -201,9 +207,18 @@ func listen(cfg Config, log *slog.Logger) (net.Listener, error) {
 	if cfg.TLSCert == "" {
 		return l, nil
 	}
-	cert, err := loadCertificate(cfg.TLSCert, cfg.TLSKey, log, time.Now)
+	secure, err := withTLS(l, cfg.TLSCert, cfg.TLSKey, log)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("load the TLS certificate %s and key %s: %w", cfg.TLSCert, cfg.TLSKey, err), l.Close())
+		return nil, errors.Join(err, l.Close())
+	}
+	return secure, nil
+}
+
+// withTLS puts TLS before a listener.
+func withTLS(l net.Listener, certFile, keyFile string, log *slog.Logger) (net.Listener, error) {
+	cert, err := loadCertificate(certFile, keyFile, log, time.Now)
+	if err != nil {
+		return nil, fmt.Errorf("load the TLS certificate %s and key %s: %w", certFile, keyFile, err)
 	}
 	return tls.NewListener(l, &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12}), nil
 }
@@ -237,6 +252,9 @@ func (s *Server) Run(ctx context.Context) error {
 	idle.Go(func() { s.destroyKeys(background) })
 	if every := s.cfg.lifecycleInterval(); every > 0 {
 		idle.Go(func() { s.applyLifecycles(background, every) })
+	}
+	if s.own != nil {
+		idle.Go(func() { s.own.renew(background) })
 	}
 	if gc := s.cfg.GC.WithDefaults(); gc.Interval > 0 {
 		idle.Go(func() { s.garbage.Run(background, gc.Interval) })

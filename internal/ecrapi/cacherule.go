@@ -67,9 +67,7 @@ func deletePullThroughCacheRule(d *Door, ctx context.Context, c call, in *ecr.De
 }
 
 // validatePullThroughCacheRule asks the upstream registry whether it can be used
-// (API_ValidatePullThroughCacheRule). A rule with a secret or a role is not valid
-// yet: there is nothing that the secret could be read from, and no role is
-// assumed for another registry of ECR.
+// with the credentials of the rule (API_ValidatePullThroughCacheRule).
 func validatePullThroughCacheRule(d *Door, ctx context.Context, c call, in *ecr.ValidatePullThroughCacheRuleInput) (any, error) {
 	rules, _, err := d.Registry.CacheRules(ctx, c.scope, []string{in.ECRRepositoryPrefix}, "", 1)
 	if err != nil {
@@ -80,18 +78,10 @@ func validatePullThroughCacheRule(d *Door, ctx context.Context, c call, in *ecr.
 		ECRRepositoryPrefix: r.Prefix, RegistryID: c.scope.Account, UpstreamRegistryURL: r.UpstreamURL, CredentialARN: r.CredentialARN,
 		CustomRoleARN: r.CustomRoleARN, UpstreamRepositoryPrefix: r.UpstreamPrefix,
 	}
-	switch {
-	case r.CredentialARN != "":
-		out.Failure = "The secret " + r.CredentialARN + " cannot be read: this version of Berth cannot log in to upstream registries."
-		return out, nil
-	case r.CustomRoleARN != "":
-		out.Failure = "The role " + r.CustomRoleARN + " cannot be assumed: this version of Berth cannot log in to upstream registries."
-		return out, nil
-	}
-	var failure *upstream.Failure
-	switch err := d.Upstream.Check(ctx, r.UpstreamURL); {
+	var failure *upstream.Error
+	switch err := d.Upstream.Check(ctx, r); {
 	case errors.As(err, &failure):
-		out.Failure = failure.Reason
+		out.Failure = "The upstream registry " + failure.Host + " " + failure.Message + "."
 	case err != nil:
 		return nil, err
 	default:

@@ -33,9 +33,9 @@ type TokenIssuer interface {
 
 // An Upstream asks the registries of pull-through cache rules.
 type Upstream interface {
-	// Check fails with an *upstream.Failure when a registry, a host with an
-	// optional port, cannot be used by everybody.
-	Check(ctx context.Context, host string) error
+	// Check fails with an *upstream.Error when the registry of a rule cannot be
+	// used with what the rule says.
+	Check(ctx context.Context, rule meta.CacheRule) error
 }
 
 // Options are what the door is made of. All fields are required.

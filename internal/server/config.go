@@ -61,9 +61,9 @@ type Config struct {
 	AuditLog        string             // file that records every request; empty: none
 	AuditLogSize    int64              // bytes from which on it is renamed; 0 is 100 MiB
 	Scrub           audit.ScrubOptions // zero fields take the defaults; a negative Every: never
-	// Upstream bounds what may be asked for pull-through cache rules; tests allow
-	// it their own registries.
-	Upstream upstream.Options
+	// Upstreams say where upstream registries are reached that are not at their
+	// own name, each as HOST=URL; private addresses are refused without.
+	Upstreams []string
 	// FileSystem is that of the blob store; nil is the machine's. Tests put one
 	// in its place that fails.
 	FileSystem file.FS
@@ -108,6 +108,9 @@ func (c Config) Validate() error {
 		return err
 	}
 	_, networks := parseNetworks(c.PrivateNetworks)
+	if _, err := upstream.ParseMapping(c.Upstreams); err != nil {
+		return err
+	}
 	switch {
 	case c.Account != "" && !access.IsAccountID(c.Account):
 		return fmt.Errorf("account %q must have 12 digits", c.Account)

@@ -146,7 +146,7 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 	verifier, guesses := sigv4.New(users, time.Now, sigv4.Options{}), newThrottle(time.Now)
 	ecrDoor, err := ecrapi.New(ecrapi.Options{
 		Registry: s.registry, Authenticate: signatures{verifier.ForService("ecr"), guesses}, Authorize: authorize, Tokens: tokens,
-		Upstream: upstream.New(s.cfg.Upstream), Log: s.log, Endpoint: s.names.endpoint,
+		Upstream: s.client, Log: s.log, Endpoint: s.names.endpoint,
 	})
 	if err != nil {
 		return nil, err

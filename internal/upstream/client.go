@@ -2,197 +2,227 @@ package upstream
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
+	"strings"
+	"sync"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 )
 
-// Bounds of a conversation.
+// Limits of what an upstream may take.
 const (
-	defaultTimeout = 10 * time.Second
-	maxRedirects   = 5
-	maxHeader      = 64 << 10 // bytes
-	maxToken       = 64 << 10 // bytes of the answer that holds a token
+	MaxManifest   = 4 << 20 // bytes, as of our own (distribution-spec, "Pushing Manifests")
+	maxToken      = 1 << 20 // bytes of a token's answer
+	maxRedirects  = 5       // of one request
+	answerTimeout = time.Minute
+	stallTimeout  = time.Minute // without a byte of a body
 )
 
-// Options are what a client is made of; zero fields take the defaults.
-type Options struct {
-	Allow   []netip.Prefix // networks that may be reached though they are not public
-	RootCAs *x509.CertPool // who may vouch for registries; nil: whom the system trusts
-	Timeout time.Duration  // of one check; 0 is 10 seconds
+// Credentials are those of a rule; the zero value is nobody.
+type Credentials struct {
+	Username string
+	Password string
 }
 
-// Client asks registries. Its methods may be called at the same time.
+// A Source is a repository of an upstream and who asks for it.
+type Source struct {
+	Host        string // registry-1.docker.io
+	Repository  string // library/nginx
+	Credentials Credentials
+}
+
+// Options are what a client is made of.
+type Options struct {
+	Mapping Mapping
+	Now     func() time.Time
+	Stall   time.Duration // without a byte of a body; 0 is a minute
+}
+
+// Client reads from upstreams. Its methods may be called at the same time.
 type Client struct {
-	http    *http.Client
-	allow   []netip.Prefix
-	timeout time.Duration
+	mapping  Mapping
+	public   *http.Transport // to public addresses alone
+	mapped   *http.Transport // to what the mapping names
+	now      func() time.Time
+	stall    time.Duration
+	tokens   tokens
+	mu       sync.Mutex
+	limits   map[string]Limit
+	silences map[string]time.Time // hosts that want to be left alone, until then
 }
 
 // New makes a client.
 func New(o Options) *Client {
-	c := &Client{allow: o.Allow, timeout: o.Timeout}
-	if c.timeout == 0 {
-		c.timeout = defaultTimeout
-	}
-	dialer := &net.Dialer{Timeout: c.timeout, Control: c.guard}
-	c.http = &http.Client{
-		Transport: &http.Transport{
-			DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{RootCAs: o.RootCAs}, ForceAttemptHTTP2: true,
-			MaxResponseHeaderBytes: maxHeader, DisableKeepAlives: true, // checks are rare
-		},
-		CheckRedirect: func(next *http.Request, before []*http.Request) error {
-			switch {
-			case len(before) >= maxRedirects:
-				return fmt.Errorf("it redirects more than %d times", maxRedirects)
-			case next.URL.Scheme != "https":
-				return errors.New("it redirects to a place without TLS")
-			case next.URL.Host != before[0].URL.Host:
-				next.Header.Del("Authorization") // a token is for the one who asked for it
-			}
-			return nil
-		},
-	}
-	return c
-}
-
-// A Failure says what keeps a registry from being used, in one sentence for
-// whoever made the rule.
-type Failure struct{ Reason string }
-
-func (f *Failure) Error() string { return f.Reason }
-
-func fail(format string, args ...any) error { return &Failure{fmt.Sprintf(format, args...)} }
-
-// Check asks a registry, a host with an optional port, whether it speaks the
-// distribution API and lets anybody in, with a token if it wants one. The error
-// is a *[Failure], or that of ctx.
-//
-// Source: OCI distribution-spec, "Determining Support"; distribution,
-// "Token Authentication Specification".
-func (c *Client) Check(ctx context.Context, host string) error {
-	limited, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	err := c.check(limited, host)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
-}
-
-func (c *Client) check(ctx context.Context, host string) error {
-	base := url.URL{Scheme: "https", Host: host, Path: "/v2/"}
-	status, challenges, err := c.ping(ctx, host, base.String(), "")
-	if err != nil || status == http.StatusOK {
-		return err
-	}
-	if status != http.StatusUnauthorized {
-		return fail("The upstream registry %s answers with the status %d to GET /v2/, so it is no registry, or not one for everybody.", host, status)
-	}
-	for _, header := range challenges {
-		if ch := parseChallenge(header); ch.scheme == "bearer" {
-			return c.checkWithToken(ctx, host, base.String(), ch)
+	transport := func(dial func(*http.Transport)) *http.Transport {
+		t := &http.Transport{
+			ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 8, IdleConnTimeout: 90 * time.Second,
+			TLSHandshakeTimeout: connectTimeout, ResponseHeaderTimeout: answerTimeout,
+			DisableCompression:     true, // what is stored is what was hashed
+			MaxResponseHeaderBytes: 64 << 10,
 		}
+		dial(t)
+		return t
 	}
-	return fail("The upstream registry %s asks for a user name and a password, and the rule has none.", host)
+	stall := o.Stall
+	if stall == 0 {
+		stall = stallTimeout
+	}
+	return &Client{
+		mapping: o.Mapping, now: o.Now, stall: stall, limits: map[string]Limit{}, silences: map[string]time.Time{},
+		public: transport(func(t *http.Transport) { t.DialContext = dialer(publicOnly) }),
+		mapped: transport(func(t *http.Transport) { t.DialContext = dialer(nil) }),
+		tokens: tokens{known: map[tokenKey]token{}},
+	}
 }
 
-// checkWithToken asks again with the token that anybody gets.
-func (c *Client) checkWithToken(ctx context.Context, host, base string, ch challenge) error {
-	token, err := c.token(ctx, host, ch)
-	if err != nil {
-		return err
-	}
-	status, _, err := c.ping(ctx, host, base, token)
-	if err != nil || status == http.StatusOK {
-		return err
-	}
-	return fail("The upstream registry %s answers with the status %d to GET /v2/ with the token that it gave.", host, status)
+// Close ends idle connections.
+func (c *Client) Close() {
+	c.public.CloseIdleConnections()
+	c.mapped.CloseIdleConnections()
 }
 
-// ping is one GET of the base of the API.
-func (c *Client) ping(ctx context.Context, host, base, token string) (status int, challenges []string, err error) {
-	resp, err := c.get(ctx, host, base, token)
+// A Descriptor is what an upstream says of a manifest.
+type Descriptor struct {
+	Digest    digest.Digest
+	MediaType string
+	Size      int64
+}
+
+// manifestTypes are what a registry may answer with, Docker's and the OCI's.
+const manifestTypes = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, " +
+	"application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json, */*;q=0.1"
+
+// Head asks which manifest a tag names, without fetching it.
+func (c *Client) Head(ctx context.Context, s Source, ref string) (Descriptor, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	resp, err := c.get(ctx, s, http.MethodHead, "/manifests/"+ref, http.Header{"Accept": {manifestTypes}})
 	if err != nil {
-		return 0, nil, err
+		return Descriptor{}, err
 	}
 	if err := resp.Body.Close(); err != nil {
-		return 0, nil, unreachable(host, err)
+		return Descriptor{}, fail(Unavailable, s.Host, err, "broke off its answer")
 	}
-	return resp.StatusCode, resp.Header.Values("WWW-Authenticate"), nil
+	d := Descriptor{Digest: digest.Digest(resp.Header.Get("Docker-Content-Digest")), MediaType: resp.Header.Get("Content-Type"), Size: resp.ContentLength}
+	if d.Digest.Validate() != nil {
+		return Descriptor{}, fail(Malformed, s.Host, nil, "does not say which digest %s of %s has", ref, s.Repository)
+	}
+	return d, nil
 }
 
-func (c *Client) get(ctx context.Context, host, target, token string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
-	if err != nil {
-		return nil, unreachable(host, err)
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, unreachable(host, err)
-	}
-	return resp, nil
+// A Manifest is one as it came.
+type Manifest struct {
+	Descriptor
+	Body []byte
 }
 
-// unreachable says why there was no answer. It does not tell to which private
-// address a name leads.
-func unreachable(host string, err error) error {
-	var request *url.Error
+// Manifest fetches a manifest by tag or digest.
+func (c *Client) Manifest(ctx context.Context, s Source, ref string) (Manifest, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	resp, err := c.get(ctx, s, http.MethodGet, "/manifests/"+ref, http.Header{"Accept": {manifestTypes}})
+	if err != nil {
+		return Manifest{}, err
+	}
+	body, err := readAll(resp.Body, MaxManifest)
 	switch {
-	case errors.Is(err, errPrivate):
-		return fail("The upstream registry %s is at an address that is not public, which is refused.", host)
-	case errors.Is(err, context.DeadlineExceeded):
-		return fail("The upstream registry %s does not answer in time.", host)
-	case errors.As(err, &request):
-		err = request.Err
+	case errors.Is(err, errTooLarge):
+		return Manifest{}, fail(Malformed, s.Host, err, "has a manifest %s of %s that is larger than the limit of 4 MiB", ref, s.Repository)
+	case err != nil:
+		return Manifest{}, fail(Unavailable, s.Host, err, "broke off the manifest %s of %s", ref, s.Repository)
+	case resp.ContentLength >= 0 && int64(len(body)) != resp.ContentLength:
+		return Manifest{}, fail(Unavailable, s.Host, nil, "broke off the manifest %s of %s", ref, s.Repository)
 	}
-	return fail("The upstream registry %s cannot be reached: %v.", host, err)
+	want := digest.Digest(ref)
+	if !strings.Contains(ref, ":") {
+		want = digest.Digest(resp.Header.Get("Docker-Content-Digest"))
+	}
+	if want == "" {
+		want = digest.FromBytes(body)
+	}
+	if want.Validate() != nil || want.Algorithm().FromBytes(body) != want {
+		return Manifest{}, fail(Malformed, s.Host, nil, "gave a manifest for %s of %s whose digest is not %s", ref, s.Repository, want)
+	}
+	media, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+	return Manifest{Descriptor{want, strings.TrimSpace(media), int64(len(body))}, body}, nil
 }
 
-// token asks for the token that anybody gets.
-func (c *Client) token(ctx context.Context, host string, ch challenge) (string, error) {
-	realm, err := url.Parse(ch.params["realm"])
-	if err != nil || realm.Scheme != "https" || realm.Host == "" || realm.User != nil {
-		return "", fail("The upstream registry %s sends clients for a token to %q, which is not a URL with TLS.", host, ch.params["realm"])
+var errTooLarge = errors.New("larger than its limit")
+
+// readAll reads and closes a body.
+func readAll(body io.ReadCloser, limit int64) (b []byte, err error) {
+	defer func() { err = errors.Join(err, body.Close()) }()
+	b, err = io.ReadAll(io.LimitReader(body, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = errTooLarge
 	}
-	q := realm.Query()
-	for _, name := range []string{"service", "scope"} {
-		if v := ch.params[name]; v != "" {
-			q.Set(name, v)
+	return b, err
+}
+
+// A Blob is a blob on its way. Reading it fails when no byte comes for a minute,
+// and when fewer bytes come than were announced.
+type Blob struct {
+	io.ReadCloser
+	Size int64 // of the whole blob; -1 when the registry does not say
+}
+
+// Blob opens a blob, from a byte on: 0 is all of it. A registry that cannot begin
+// in the middle is Malformed then.
+func (c *Client) Blob(ctx context.Context, s Source, d digest.Digest, from int64) (Blob, error) {
+	header := http.Header{"Accept": {"*/*"}}
+	if from > 0 {
+		header.Set("Range", rangeFrom(from))
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	resp, err := c.get(ctx, s, http.MethodGet, "/blobs/"+d.String(), header)
+	if err != nil {
+		cancel(nil)
+		return Blob{}, err
+	}
+	size := resp.ContentLength
+	if from > 0 {
+		whole, ok := partOf(resp, from)
+		if !ok {
+			cancel(nil)
+			return Blob{}, errors.Join(fail(Malformed, s.Host, nil, "cannot go on in the middle of %s", d), resp.Body.Close())
+		}
+		size = whole
+	}
+	return Blob{Size: size, ReadCloser: newBody(resp.Body, cancel, c.stall, s.Host)}, nil
+}
+
+// Check logs in, and fails as any other request would.
+func (c *Client) Check(ctx context.Context, host string, who Credentials) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	resp, err := c.get(ctx, Source{Host: host, Credentials: who}, http.MethodGet, "", nil)
+	if err != nil {
+		return err
+	}
+	_, err = readAll(resp.Body, maxToken)
+	if err != nil {
+		return fail(Unavailable, host, err, "broke off its answer")
+	}
+	return nil
+}
+
+// place is where a URL is reached on behalf of a host, and by which connections;
+// false: nowhere, since it is not HTTPS. What the mapping names is reached only
+// for a host that it names too, so that no other registry leads there.
+func (c *Client) place(host string, u *url.URL) (*url.URL, *http.Transport, bool) {
+	if c.mapping[strings.ToLower(host)] != nil {
+		if m := c.mapping[strings.ToLower(u.Host)]; m != nil && u.Scheme == "https" {
+			return m, c.mapped, true
+		}
+		for _, m := range c.mapping {
+			if m.Scheme == u.Scheme && strings.EqualFold(m.Host, u.Host) {
+				return m, c.mapped, true
+			}
 		}
 	}
-	realm.RawQuery = q.Encode()
-	resp, err := c.get(ctx, host, realm.String(), "")
-	if err != nil {
-		return "", err
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxToken))
-	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		return "", unreachable(host, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return "", fail("The upstream registry %s gives no token to everybody: %s answers with the status %d.", host, realm.Host, resp.StatusCode)
-	}
-	var answer struct {
-		Token       string `json:"token"`
-		AccessToken string `json:"access_token"`
-	}
-	if err := json.Unmarshal(body, &answer); err != nil || answer.Token == "" && answer.AccessToken == "" {
-		return "", fail("The upstream registry %s gives no token: the answer of %s has none.", host, realm.Host)
-	}
-	if answer.Token == "" {
-		return answer.AccessToken, nil
-	}
-	return answer.Token, nil
+	return u, c.public, u.Scheme == "https"
 }

@@ -35,6 +35,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string, crea
 	flags.StringVar(&c.Root.AccessKeyID, "root-access-key-id", "", "access key of the root user (default: made on the first start)")
 	flags.StringVar(&c.Root.SecretAccessKey, "root-secret-access-key", "", "its secret; better given as BERTH_ROOT_SECRET_ACCESS_KEY")
 	flags.BoolVar(&c.CreateKMSKeys, "create-kms-keys", createKeys, "make KMS keys that repositories name by ARN and that do not exist")
+	flags.StringSliceVar(&c.Upstreams, "upstream", nil, "HOST=URL: where cache rules reach the upstream registry HOST; repeated or with commas")
 	flags.DurationVar(&c.GC.Interval, "gc-interval", 0, "time between two garbage collections (default 1h; negative: never)")
 	addGraceFlags(flags, &c.GC, "gc-")
 	flags.DurationVar(&c.LifecycleInterval, "lifecycle-interval", 0, "time between two evaluations of a lifecycle policy (default 1h; negative: never)")

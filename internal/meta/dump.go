@@ -44,6 +44,9 @@ func Tables(version int) []Table {
 	if version >= 8 {
 		out = append(out, tablesOf8()...)
 	}
+	if version >= 9 {
+		out = append(out, tablesOf9()...)
+	}
 	if version >= 11 {
 		out.with("blobs", "sealed bytes")
 	}
@@ -140,6 +143,21 @@ func tablesOf8() []Table {
 		"id int", "repository_id int", "started_at int", "finished_at int", "policy text", "expired int", "archived int",
 		"failed int", "bytes int", "report text",
 	}, 1, true}}
+}
+
+// tablesOf9 are those that version 9 added. Manifests whose blobs are still on
+// their way are left out, as uploads are.
+func tablesOf9() []Table {
+	return []Table{
+		{"cached_tags", []string{"repository_id int", "tag text", "digest text", "arriving text", "checked_at int"}, 2, false},
+		{"secrets", []string{
+			"arn text", "account text", "region text", "name text", "description text", "kms_key text", "policy text", "tags text",
+			"created_at int", "changed_at int", "accessed_at int", "deleted_at int", "delete_at int",
+		}, 1, false},
+		{"secret_versions", []string{
+			"arn text", "id text", "stages text", "kms_key text", "wrapped bytes", "value bytes", "created_at int", "accessed_at int",
+		}, 2, false},
+	}
 }
 
 // names are the columns without their kinds.

@@ -19,7 +19,7 @@ func getBlob(d *Door, w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	b, err := d.Registry.OpenBlob(r.Context(), r.scope, r.name, dg)
+	b, err := d.openBlob(r, dg)
 	if err != nil {
 		return err
 	}

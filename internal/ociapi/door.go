@@ -10,6 +10,7 @@ import (
 	"berth/internal/access/token"
 	"berth/internal/ecr"
 	"berth/internal/meta"
+	"berth/internal/pullthrough"
 	"berth/internal/registry"
 )
 
@@ -22,9 +23,10 @@ type Authenticator interface {
 	Password(r *http.Request, password string) (access.Principal, error)
 }
 
-// Options are what the door is made of. All fields are required.
+// Options are what the door is made of. All fields but Cache are required.
 type Options struct {
 	Registry     *registry.Registry
+	Cache        *pullthrough.Cache // nil: nothing is pulled through
 	Authenticate Authenticator
 	Authorize    access.Authorizer
 	Log          *slog.Logger
@@ -98,6 +100,13 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 			return &wireError{http.StatusBadRequest, "NAME_INVALID",
 				"Invalid parameter at 'repositoryName' failed to satisfy constraint: 'must satisfy regular expression '(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*''"}
 		}
+	}
+	if d.Cache != nil && isPull(t.endpoint, r.Method) {
+		var err error
+		if req.name, err = d.Cache.Name(r.Context(), req.scope, t.name); err != nil {
+			return err
+		}
+		t.name = req.name
 	}
 	if t.endpoint != base {
 		if err := d.authorize(req, rt.operation, t.name); err != nil {

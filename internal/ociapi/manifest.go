@@ -27,7 +27,7 @@ func headManifest(d *Door, w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	img, err := d.Registry.Image(r.Context(), r.scope, r.name, ref)
+	img, err := d.image(r, ref)
 	if err != nil {
 		return err
 	}
@@ -50,12 +50,14 @@ func getManifest(d *Door, w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	m, err := d.Registry.Manifest(r.Context(), r.scope, r.name, ref)
+	m, err := d.manifest(r, ref)
 	if err != nil {
 		return err
 	}
 	setManifestHeaders(w, m.Digest)
-	d.Registry.RecordPull(r.scope, r.principal, m.ID)
+	if m.ID != 0 { // else it is still on its way from an upstream
+		d.Registry.RecordPull(r.scope, r.principal, m.ID)
+	}
 	d.send(w, r.Request, http.StatusOK, m.MediaType, m.Bytes)
 	return nil
 }

@@ -61,6 +61,7 @@ func (r *Registry) CreateCacheRule(ctx context.Context, rule meta.CacheRule) (me
 	rule.UpstreamRegistry = name
 	rule.CreatedAt = r.now()
 	rule.UpdatedAt = rule.CreatedAt
+	defer r.rules.forget(rule.Scope)
 	err := r.db.Update(ctx, func(tx *meta.Tx) error {
 		all, err := tx.CacheRules(rule.Scope, "", maxCacheRules)
 		if err != nil {
@@ -119,6 +120,7 @@ func (r *Registry) UpdateCacheRule(ctx context.Context, s meta.Scope, prefix, cr
 	if credentialARN == "" && customRoleARN == "" {
 		return rule, refuse(InvalidParameter, "Invalid input: Please set either credential arn or role arn to update the credentials")
 	}
+	defer r.rules.forget(s)
 	err = r.db.Update(ctx, func(tx *meta.Tx) error {
 		rule, err = findCacheRule(tx, s, prefix)
 		if err != nil {
@@ -138,6 +140,7 @@ func (r *Registry) UpdateCacheRule(ctx context.Context, s meta.Scope, prefix, cr
 
 // DeleteCacheRule removes a rule; repositories that it filled stay.
 func (r *Registry) DeleteCacheRule(ctx context.Context, s meta.Scope, prefix string) (rule meta.CacheRule, err error) {
+	defer r.rules.forget(s)
 	err = r.db.Update(ctx, func(tx *meta.Tx) error {
 		rule, err = findCacheRule(tx, s, prefix)
 		if err != nil {

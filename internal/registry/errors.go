@@ -57,6 +57,9 @@ const (
 	BackfillInvalidStatus
 	BackfillNotFound
 	TemplateUnusable // a repository cannot be created by it
+	UpstreamDenied      // the upstream of a cached repository does not let us in
+	UpstreamTooMany     // it wants to be left alone
+	UpstreamUnavailable // it cannot be reached, or what it gives cannot be kept
 )
 
 // A Form is how a refusal looks from outside.
@@ -117,14 +120,22 @@ var forms = map[Code]Form{
 	BackfillInvalidStatus:        {"ReplicationBackfillInvalidStatusException", http.StatusBadRequest, "DENIED", http.StatusConflict},
 	BackfillNotFound:             {"ReplicationBackfillNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
 	TemplateUnusable:             {"InvalidParameterException", http.StatusBadRequest, "DENIED", http.StatusForbidden},
+	UpstreamDenied:               {upstreamImage, http.StatusBadRequest, "DENIED", http.StatusForbidden},
+	UpstreamTooMany:              {upstreamImage, http.StatusBadRequest, "TOOMANYREQUESTS", http.StatusTooManyRequests},
+	UpstreamUnavailable:          {upstreamImage, http.StatusBadRequest, "UNAVAILABLE", http.StatusServiceUnavailable},
 }
+
+// upstreamImage is the exception for images that an upstream did not give;
+// layers and referrers have their own.
+const upstreamImage = "UnableToGetUpstreamImageException"
 
 // An Error is a refusal in ECR's words.
 type Error struct {
-	Code    Code
-	Message string
-	Extra   map[string]any // further members of the ECR exception
-	Err     error          // what lies behind, for logs
+	Code      Code
+	Message   string
+	Exception string         // in place of the code's own; empty: that one
+	Extra     map[string]any // further members of the ECR exception
+	Err       error          // what lies behind, for logs
 }
 
 func (e *Error) Error() string { return e.Form().Exception + ": " + e.Message }
@@ -133,7 +144,13 @@ func (e *Error) Error() string { return e.Form().Exception + ": " + e.Message }
 func (e *Error) Unwrap() error { return e.Err }
 
 // Form is how the refusal looks at each door.
-func (e *Error) Form() Form { return forms[e.Code] }
+func (e *Error) Form() Form {
+	f := forms[e.Code]
+	if e.Exception != "" {
+		f.Exception = e.Exception
+	}
+	return f
+}
 
 // Is reports whether err is a refusal for the given reason.
 func Is(err error, code Code) bool {

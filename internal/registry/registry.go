@@ -55,8 +55,9 @@ type Registry struct {
 	kms      kms.Provider
 	cursors  CursorSealer
 	policies meta.Kept[[]ready] // by the resource that they are about
-	renewal  time.Duration      // age of a lease from which on a probe renews it
-	direct   blob.Redirector    // nil: blobs are streamed
+	rules    ruleCache
+	renewal  time.Duration   // age of a lease from which on a probe renews it
+	direct   blob.Redirector // nil: blobs are streamed
 	log      *slog.Logger
 	now      func() time.Time
 	host     func(meta.Scope) string

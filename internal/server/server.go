@@ -24,6 +24,7 @@ import (
 	"berth/internal/kmsapi"
 	"berth/internal/meta"
 	"berth/internal/ociapi"
+	"berth/internal/pullthrough"
 	"berth/internal/registry"
 	"berth/internal/trail"
 	"berth/internal/upstream"
@@ -38,6 +39,7 @@ type Server struct {
 	storage  *Storage
 	registry *registry.Registry
 	garbage  *collect.Collector
+	cache    *pullthrough.Cache // nil before it is made
 	listener net.Listener
 	http     *http.Server
 	fresh    freshConns
@@ -138,6 +140,9 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 		DB: s.storage.DB, Blobs: s.storage.Blobs, Log: s.log, Now: time.Now, Lease: gc.Lease, Grace: gc.Grace,
 		Holder: s.lock.id,
 	})
+	if err := s.openCache(); err != nil {
+		return nil, err
+	}
 	rules := access.Rules{
 		Identity: users.Permissions(), Resource: resources{s.registry.Permissions(), s.storage.KMS.Permissions(), users.TrustPolicies()},
 		Organization: s.cfg.OrgID, ResourceTags: s.resourceTags, PrincipalTags: users.PrincipalTags,
@@ -152,7 +157,7 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 		return nil, err
 	}
 	ociDoor, err := ociapi.New(ociapi.Options{
-		Registry: s.registry, Authenticate: passwords{users, guesses}, Authorize: authorize, Log: s.log,
+		Registry: s.registry, Cache: s.cache, Authenticate: passwords{users, guesses}, Authorize: authorize, Log: s.log,
 		Scope: s.names.scopeOf, Endpoint: s.names.endpoint,
 	})
 	if err != nil {
@@ -256,6 +261,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.own != nil {
 		idle.Go(func() { s.own.renew(background) })
 	}
+	idle.Go(func() { s.cache.Run(background) })
 	if gc := s.cfg.GC.WithDefaults(); gc.Interval > 0 {
 		idle.Go(func() { s.garbage.Run(background, gc.Interval) })
 	}
@@ -325,6 +331,9 @@ func (s *Server) close() error {
 		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
+	}
+	if s.cache != nil {
+		s.cache.Close()
 	}
 	if s.storage != nil {
 		errs = append(errs, s.storage.Close())

@@ -120,6 +120,13 @@ func (c *Cache) enter() bool {
 	return !c.closed
 }
 
+// Idle reports whether nothing is on its way.
+func (c *Cache) Idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.flights) == 0 && len(c.imports) == 0
+}
+
 // A Pull is one request for something of a repository.
 type Pull struct {
 	Scope meta.Scope

@@ -162,15 +162,7 @@ func newBench(t testing.TB) *bench {
 	b.registry = registry.New(registry.Options{
 		DB: b.db, Blobs: blobs, Seal: ring, KMS: keys, Cursors: tokens, Log: log, Now: b.clock, Host: func(meta.Scope) string { return "registry.test" },
 	})
-	mapping, err := upstream.ParseMapping([]string{hub + "=" + b.upstream.URL, "quay.io=" + b.upstream.URL})
-	must(err)
-	dir := filepath.Join(b.dir, "spool")
-	must(pullthrough.PrepareSpool(dir))
-	b.cache = pullthrough.New(pullthrough.Options{
-		Registry: b.registry, Client: upstream.New(upstream.Options{Mapping: mapping, Now: b.clock, Stall: 300 * time.Millisecond}),
-		Credentials: func(context.Context, meta.CacheRule) (upstream.Credentials, error) { return upstream.Credentials{}, nil },
-		Dir:         dir, Log: log, Now: b.clock,
-	})
+	b.open()
 	t.Cleanup(func() {
 		b.cache.Close()
 		if err := b.db.Close(); err != nil {
@@ -180,6 +172,25 @@ func newBench(t testing.TB) *bench {
 	b.rule("docker-hub", hub, "")
 	return b
 }
+
+// open makes another cache on the same stores.
+func (b *bench) open() {
+	b.t.Helper()
+	mapping, err := upstream.ParseMapping([]string{hub + "=" + b.upstream.URL, "quay.io=" + b.upstream.URL})
+	dir := filepath.Join(b.dir, "spool")
+	if err := errors.Join(err, pullthrough.PrepareSpool(dir)); err != nil {
+		b.t.Fatal(err)
+	}
+	b.cache = pullthrough.New(pullthrough.Options{
+		Registry: b.registry, Client: upstream.New(upstream.Options{Mapping: mapping, Now: b.clock, Stall: 300 * time.Millisecond}),
+		Credentials: func(context.Context, meta.CacheRule) (upstream.Credentials, error) {
+			return upstream.Credentials{}, nil
+		},
+		Dir: dir, Log: slog.New(slog.NewTextHandler(&locked{w: b.log}, nil)), Now: b.clock,
+	})
+}
+
+func reader(b []byte) io.Reader { return bytes.NewReader(b) }
 
 type locked struct {
 	mu sync.Mutex

@@ -151,7 +151,7 @@ func tablesOf9() []Table {
 	return []Table{
 		{"cached_tags", []string{"repository_id int", "tag text", "digest text", "arriving text", "checked_at int"}, 2, false},
 		{"secrets", []string{
-			"arn text", "account text", "region text", "name text", "description text", "kms_key text", "policy text", "tags text",
+			"arn text", "account text", "region text", "name text", "description text", "kms_key text", "tags text",
 			"created_at int", "changed_at int", "accessed_at int", "deleted_at int", "delete_at int",
 		}, 1, false},
 		{"secret_versions", []string{

@@ -30,7 +30,6 @@ CREATE TABLE secrets (
     name        TEXT COLLATE "C" NOT NULL,
     description TEXT NOT NULL,
     kms_key     TEXT NOT NULL,
-    policy      TEXT NOT NULL,
     tags        TEXT NOT NULL,
     created_at  BIGINT NOT NULL,
     changed_at  BIGINT NOT NULL,

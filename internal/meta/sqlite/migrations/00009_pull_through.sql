@@ -30,7 +30,6 @@ CREATE TABLE secrets (
     name        TEXT NOT NULL,
     description TEXT NOT NULL,
     kms_key     TEXT NOT NULL,
-    policy      TEXT NOT NULL,
     tags        TEXT NOT NULL,
     created_at  INTEGER NOT NULL,
     changed_at  INTEGER NOT NULL,

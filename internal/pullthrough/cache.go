@@ -55,6 +55,7 @@ type Cache struct {
 	log         *slog.Logger
 	now         func() time.Time
 	count       counters
+	running     atomic.Int64 // imports
 
 	background context.Context // of what outlives the requests that began it
 	stop       context.CancelFunc
@@ -124,7 +125,7 @@ func (c *Cache) enter() bool {
 func (c *Cache) Idle() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.flights) == 0 && len(c.imports) == 0
+	return len(c.flights) == 0 && c.running.Load() == 0
 }
 
 // A Pull is one request for something of a repository.
@@ -321,6 +322,9 @@ func (c *Cache) Blob(ctx context.Context, p Pull, d digest.Digest) (registry.Sto
 		}
 		if f, err = c.fly(k, desc.Size, up); err != nil {
 			return have, err
+		}
+		if f == nil {
+			return c.registry.OpenBlob(ctx, p.Scope, p.Name, d)
 		}
 	}
 	return registry.StoredBlob{

@@ -83,7 +83,7 @@ func TestUpstreamFaultsLeaveNothing(t *testing.T) {
 			if data, err := b.blob(nginx, layer.Digest); err == nil || len(data) >= int(layer.Size) {
 				t.Errorf("%d bytes of %d came, %v", len(data), layer.Size, err)
 			}
-			b.eventually("the end of the import", func() bool { return b.cache.Idle() })
+			b.eventually("the end of the import", b.cache.Idle)
 			if _, err := b.registry.ProbeBlob(t.Context(), scope, nginx, layer.Digest); !registry.Is(err, registry.LayerNotFound) {
 				t.Errorf("the repository has the layer: %v", err)
 			}
@@ -222,7 +222,7 @@ func TestIndexWithoutAChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.wantAll(nginx, index.Children[0])
-	b.eventually("the end of the import", func() bool { return b.cache.Idle() })
+	b.eventually("the end of the import", b.cache.Idle)
 	b.wantTag(nginx, "latest", index)
 	wantCode(t, "the child that is gone", b.digest(nginx, gone), registry.ImageNotFound)
 	wantCode(t, "a child of nobody", b.digest(nginx, digest.FromString("x")), registry.ImageNotFound)

@@ -64,7 +64,9 @@ func (f *flight) wait(ctx context.Context) error {
 	}
 }
 
-// fly finds the flight of a blob, or starts one.
+// fly finds the flight of a blob, or starts one. nil: it has arrived meanwhile. A
+// flight leaves the table after its blob is in the repository, so that who finds
+// neither under the lock is the first.
 func (c *Cache) fly(k blobKey, size int64, up *registry.Upstream) (*flight, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,6 +76,9 @@ func (c *Cache) fly(k blobKey, size int64, up *registry.Upstream) (*flight, erro
 	}
 	if c.closed {
 		return nil, errClosed
+	}
+	if _, err := c.registry.ProbeBlob(c.background, k.scope, k.name, k.digest); !registry.Is(err, registry.LayerNotFound) {
+		return nil, err
 	}
 	s, err := newSpool(c.dir, size)
 	if err != nil {

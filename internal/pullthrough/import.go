@@ -114,6 +114,7 @@ func (c *Cache) begin(p Pull, up *registry.Upstream, m registry.Manifest, tag st
 			return j
 		}
 		c.imports[k] = j
+		c.running.Add(1)
 		c.work.Go(func() { c.run(j, k, p, up, m) })
 	}
 	if tag != "" {
@@ -125,6 +126,7 @@ func (c *Cache) begin(p Pull, up *registry.Upstream, m registry.Manifest, tag st
 var errPaused = errors.New("this image could not be imported just now and waits for its next try")
 
 func (c *Cache) run(j *job, k importKey, p Pull, up *registry.Upstream, m registry.Manifest) {
+	defer c.running.Add(-1)
 	err := c.importImage(c.background, p, up, m)
 	for err == nil {
 		var tag string
@@ -199,12 +201,8 @@ func (c *Cache) importImage(ctx context.Context, p Pull, up *registry.Upstream, 
 }
 
 func (c *Cache) importBlob(ctx context.Context, p Pull, up *registry.Upstream, d digest.Digest, size int64) error {
-	_, err := c.registry.ProbeBlob(ctx, p.Scope, p.Name, d)
-	if !registry.Is(err, registry.LayerNotFound) {
-		return err
-	}
 	f, err := c.fly(blobKey{p.Scope, p.Name, d}, size, up)
-	if err != nil {
+	if err != nil || f == nil {
 		return err
 	}
 	return errors.Join(f.wait(ctx), f.spool.done())

@@ -16,7 +16,7 @@ func cached(t *testing.T) (*bench, testkit.Content) {
 	image := b.upstream.put("library/nginx", "latest", testkit.RandomImage(t, 1, 1000))
 	b.wantTag(nginx, "latest", image)
 	b.settled(nginx, "latest", image)
-	b.eventually("the end of the import", func() bool { return b.cache.Idle() })
+	b.eventually("the end of the import", b.cache.Idle)
 	return b, image
 }
 
@@ -184,7 +184,7 @@ func TestSweep(t *testing.T) {
 		return false
 	})
 	b.wantTag(nginx, "latest", image)
-	b.eventually("the end of the import", func() bool { return b.cache.Idle() })
+	b.eventually("the end of the import", b.cache.Idle)
 	kept := func() (n int) {
 		repo, err := b.registry.Repository(t.Context(), scope, nginx)
 		if err != nil {

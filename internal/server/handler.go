@@ -5,9 +5,11 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"berth/internal/secretsapi"
 )
 
-type doors struct{ ecr, kms, oci, iam http.Handler }
+type doors struct{ ecr, kms, secrets, oci, iam http.Handler }
 
 // handler sends each request to its door. Paths are looked at as they are: a
 // router that cleans them would redirect what must be refused.
@@ -25,6 +27,8 @@ func (s *Server) handler(d doors) http.Handler {
 			m.serve("oci", d.oci, w, r)
 		case path == "/" && r.Method == http.MethodPost && strings.HasPrefix(r.Header.Get("X-Amz-Target"), "TrentService."):
 			m.serve("kms", d.kms, w, r)
+		case path == "/" && r.Method == http.MethodPost && strings.HasPrefix(r.Header.Get("X-Amz-Target"), secretsapi.TargetPrefix):
+			m.serve("secretsmanager", d.secrets, w, r)
 		case path == "/" && r.Method == http.MethodPost && r.Header.Get("X-Amz-Target") != "":
 			m.serve("ecr", d.ecr, w, r)
 		case path == "/" && r.Method == http.MethodPost:

@@ -186,13 +186,18 @@ func (s *Storage) MasterKeyIDs() []string {
 func (s *Storage) MasterKeys() audit.Keys {
 	return audit.Keys{
 		Master: s.Keyring,
-		Rewrap: []func(context.Context) (int, error){s.KMS.Rewrap, s.rewrapOwn},
+		Rewrap: []func(context.Context) (int, error){s.KMS.Rewrap, s.rewrapOwn, s.rewrapSecrets},
 		Uses:   s.masterKeysInUse,
 	}
 }
 
-// masterKeysInUse lists the master keys that wrap a key of the installation or
-// of the built-in KMS.
+// rewrapSecrets wraps the keys of secrets under the current master key.
+func (s *Storage) rewrapSecrets(ctx context.Context) (int, error) {
+	return s.Secrets.Rewrap(ctx, s.Keyring.Stale)
+}
+
+// masterKeysInUse lists the master keys that wrap a key of the installation, of
+// the built-in KMS or of a secret.
 func (s *Storage) masterKeysInUse(ctx context.Context) (used []string, err error) {
 	var id string
 	for _, name := range underMasterKey() {
@@ -222,5 +227,13 @@ func (s *Storage) masterKeysInUse(ctx context.Context) (used []string, err error
 			used = append(used, id)
 		}
 	}
+	if err != nil {
+		return nil, err
+	}
+	err = s.Secrets.Wrapped(ctx, func(wrapped []byte) error {
+		id, err := s.Keyring.KeyID(wrapped)
+		used = append(used, id)
+		return err
+	})
 	return used, err
 }

@@ -24,7 +24,7 @@ func newMetrics(records *trail.Log) *metrics {
 		trail:    records,
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "berth_requests_total", Help: "Requests answered, by door (ecr, kms, oci, iam), method and status.",
+			Name: "berth_requests_total", Help: "Requests answered, by door (ecr, kms, secretsmanager, oci, iam), method and status.",
 		}, []string{"door", "method", "status"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "berth_request_duration_seconds", Help: "Time until a request was answered in full, by door and method.",

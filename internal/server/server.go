@@ -26,6 +26,8 @@ import (
 	"berth/internal/ociapi"
 	"berth/internal/pullthrough"
 	"berth/internal/registry"
+	"berth/internal/secrets"
+	"berth/internal/secretsapi"
 	"berth/internal/trail"
 	"berth/internal/upstream"
 )
@@ -170,10 +172,16 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	secretsDoor, err := secretsapi.New(secretsapi.Options{
+		Store: s.storage.Secrets, Keys: s.storage.keys, Verify: verify, Authorize: authorize, Log: s.log,
+	})
+	if err != nil {
+		return nil, err
+	}
 	iamDoor := iamapi.New(iamapi.Options{
 		Verify: verify, Guesses: guesses, Authorize: authorize, Explain: rules, Store: users, Home: s.names.home.Account, Log: s.log,
 	})
-	return s.handler(doors{ecr: ecrDoor, kms: kmsDoor, oci: ociDoor, iam: iamDoor}), nil
+	return s.handler(doors{ecr: ecrDoor, kms: kmsDoor, secrets: secretsDoor, oci: ociDoor, iam: iamDoor}), nil
 }
 
 // openHome finds the home registry. The data directory keeps the one it was
@@ -306,13 +314,30 @@ func (s *Server) applyLifecycles(ctx context.Context, every time.Duration) {
 	}
 }
 
-// destroyKeys destroys KMS keys when their time has come, until ctx ends.
+// resourceTags reads the tags of a repository or a secret, for conditions.
+func (s *Server) resourceTags(ctx context.Context, arn string) ([]access.Tag, error) {
+	if _, ok := secrets.ScopeOf(arn); !ok {
+		return s.registry.ResourceTagsOf(ctx, arn)
+	}
+	tags, err := s.storage.Secrets.TagsOf(ctx, arn)
+	var out []access.Tag
+	for k, v := range tags {
+		out = append(out, access.Tag{Key: k, Value: v})
+	}
+	return out, err
+}
+
+// destroyKeys destroys KMS keys and secrets when their time has come, until ctx
+// ends.
 func (s *Server) destroyKeys(ctx context.Context) {
 	tick := time.NewTicker(time.Hour)
 	defer tick.Stop()
 	for {
 		if err := s.storage.KMS.Sweep(ctx); err != nil && ctx.Err() == nil {
 			s.log.Error("destroy KMS keys whose deletion is due", "err", err)
+		}
+		if err := s.storage.Secrets.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("destroy secrets whose deletion is due", "err", err)
 		}
 		select {
 		case <-tick.C:

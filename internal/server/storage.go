@@ -16,6 +16,7 @@ import (
 	"berth/internal/kms/local"
 	"berth/internal/meta"
 	"berth/internal/seal"
+	"berth/internal/secrets"
 )
 
 // Storage is what keeps the bytes and rows of an installation, opened: the
@@ -26,6 +27,7 @@ type Storage struct {
 	Ring    *seal.Ring
 	Keyring *keyring.Keyring // nil when a KMS has the master key
 	KMS     *local.KMS       // the built-in one
+	Secrets *secrets.Store
 
 	master    kms.Wrapper
 	masterARN string       // of a master key in a KMS
@@ -60,6 +62,7 @@ func OpenStorage(ctx context.Context, cfg Config) (_ *Storage, err error) {
 		return nil, err
 	}
 	s.openKMS(cfg, place)
+	s.Secrets = secrets.New(s.DB, s.master, s.keys, time.Now)
 	s.Ring = seal.New(s.DB, s.master, s.keys, time.Now)
 	if s.Blobs, err = s.openBlobs(ctx, cfg); err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ func RequestID(w http.ResponseWriter) string {
 type Record struct {
 	Time      time.Time  `json:"time"` // when the request came
 	RequestID string     `json:"requestId"`
-	Door      string     `json:"door"` // ecr, iam (STS too), kms or oci
+	Door      string     `json:"door"` // ecr, iam (STS too), kms, secretsmanager or oci
 	SourceIP  string     `json:"sourceIp,omitempty"`
 	UserAgent string     `json:"userAgent,omitempty"`
 	Method    string     `json:"method"`

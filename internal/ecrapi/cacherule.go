@@ -79,7 +79,7 @@ func validatePullThroughCacheRule(d *Door, ctx context.Context, c call, in *ecr.
 		CustomRoleARN: r.CustomRoleARN, UpstreamRepositoryPrefix: r.UpstreamPrefix,
 	}
 	var failure *upstream.Error
-	switch err := d.Upstream.Check(ctx, r); {
+	switch err := d.Cache.Check(ctx, r); {
 	case errors.As(err, &failure):
 		out.Failure = "The upstream registry " + failure.Host + " " + failure.Message + "."
 	case err != nil:

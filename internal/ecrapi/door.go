@@ -16,6 +16,7 @@ import (
 	"berth/internal/blob"
 	"berth/internal/ecr"
 	"berth/internal/meta"
+	"berth/internal/pullthrough"
 	"berth/internal/registry"
 )
 
@@ -31,20 +32,13 @@ type TokenIssuer interface {
 	Issue(p access.Principal, region string, ttl time.Duration) (password string, expires time.Time, err error)
 }
 
-// An Upstream asks the registries of pull-through cache rules.
-type Upstream interface {
-	// Check fails with an *upstream.Error when the registry of a rule cannot be
-	// used with what the rule says.
-	Check(ctx context.Context, rule meta.CacheRule) error
-}
-
 // Options are what the door is made of. All fields are required.
 type Options struct {
 	Registry     *registry.Registry
+	Cache        *pullthrough.Cache
 	Authenticate Authenticator
 	Authorize    access.Authorizer
 	Tokens       TokenIssuer
-	Upstream     Upstream
 	Log          *slog.Logger
 	// Endpoint gives the base URL under which clients reach a registry, scheme
 	// and host without a final slash.

@@ -47,7 +47,7 @@ func wireFailures(failed []registry.Failure) []ecr.ImageFailure {
 }
 
 func batchGetImage(d *Door, ctx context.Context, c call, in *ecr.BatchGetImageInput) (any, error) {
-	found, failed, err := d.Registry.Manifests(ctx, c.scope, in.RepositoryName, imageRefs(in.ImageIDs))
+	found, failed, err := d.pullImages(ctx, c, in.RepositoryName, imageRefs(in.ImageIDs))
 	if err != nil {
 		return nil, err
 	}

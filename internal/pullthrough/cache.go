@@ -144,6 +144,16 @@ func (c *Cache) Name(ctx context.Context, s meta.Scope, name string) (string, er
 	return c.registry.CachedName(ctx, s, name)
 }
 
+// Check logs in at the upstream of a rule. It fails with an *[upstream.Error] when
+// that cannot be used with what the rule says.
+func (c *Cache) Check(ctx context.Context, rule meta.CacheRule) error {
+	who, err := c.credentials(ctx, rule)
+	if err != nil {
+		return err
+	}
+	return c.client.Check(ctx, rule.UpstreamURL, who)
+}
+
 // Manifest finds a manifest: the repository's own, or the upstream's. Of one that
 // is still arriving the ID is 0.
 func (c *Cache) Manifest(ctx context.Context, p Pull, ref registry.ImageRef) (registry.Manifest, error) {
@@ -245,7 +255,7 @@ func (c *Cache) missingTag(ctx context.Context, p Pull, up *registry.Upstream, r
 			return m, nil
 		}
 	}
-	if err := c.mayImport(p, missing); err != nil {
+	if err := c.mayImport(ctx, p, missing); err != nil {
 		return registry.Manifest{}, err
 	}
 	c.count.misses.Add(1)
@@ -280,7 +290,7 @@ func (c *Cache) missingDigest(ctx context.Context, p Pull, up *registry.Upstream
 		}
 		return m, err
 	}
-	if err := c.mayImport(p, missing); err != nil {
+	if err := c.mayImport(ctx, p, missing); err != nil {
 		return m, err
 	}
 	m, err = c.ask(ctx, "digest", p, d.String(), func(ctx context.Context) (registry.Manifest, error) {

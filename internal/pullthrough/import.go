@@ -20,23 +20,42 @@ import (
 const (
 	importAction = "BatchImportUpstreamImage"
 	createAction = "CreateRepository"
+	tagAction    = "TagResource"
 )
 
 // mayImport asks whether the caller may fill the repository, and create it when
-// it is missing. Without the right, what is missing stays missing.
-func (c *Cache) mayImport(p Pull, missing error) error {
-	actions := []string{importAction}
+// it is missing, with the tags of its template. Without the right, what is missing
+// stays missing.
+func (c *Cache) mayImport(ctx context.Context, p Pull, missing error) error {
 	if registry.Is(missing, registry.RepositoryNotFound) {
-		actions = []string{createAction, importAction}
-	}
-	for _, a := range actions {
-		if err := p.May(a, nil); access.IsDenied(err) {
-			return missing
-		} else if err != nil {
+		t, err := c.registry.TemplateFor(ctx, p.Scope, p.Name, registry.ForPullThrough)
+		if err != nil {
 			return err
 		}
+		var tags []access.Tag
+		if t != nil {
+			for _, tag := range t.ResourceTags {
+				tags = append(tags, access.Tag{Key: tag.Key, Value: tag.Value})
+			}
+		}
+		if err := denied(p.May(createAction, tags), missing); err != nil {
+			return err
+		}
+		if len(tags) > 0 {
+			if err := denied(p.May(tagAction, tags), missing); err != nil {
+				return err
+			}
+		}
 	}
-	return nil
+	return denied(p.May(importAction, nil), missing)
+}
+
+// denied is another error in place of one that says that the caller may not.
+func denied(err, otherwise error) error {
+	if access.IsDenied(err) {
+		return otherwise
+	}
+	return err
 }
 
 // source is where a repository comes from, with the credentials for it.
@@ -78,9 +97,14 @@ func (c *Cache) fetchManifest(ctx context.Context, p Pull, up *registry.Upstream
 	return out, nil
 }
 
-// create makes the repository that a first pull needs.
+// create makes the repository that a first pull needs, by the template that is
+// applied for that, or with the defaults.
 func (c *Cache) create(ctx context.Context, p Pull) error {
-	_, err := c.registry.CreateRepository(ctx, p.Scope, registry.NewRepository{Name: p.Name})
+	t, err := c.registry.TemplateFor(ctx, p.Scope, p.Name, registry.ForPullThrough)
+	if err != nil {
+		return err
+	}
+	_, err = c.registry.CreateFromTemplate(ctx, p.Scope, p.Name, t)
 	return err
 }
 

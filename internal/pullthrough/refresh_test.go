@@ -210,3 +210,20 @@ func TestSweep(t *testing.T) {
 	b.wantTag(nginx, "latest", image)
 	b.settled(nginx, "latest", image)
 }
+
+// A repository that a pull creates has the settings of its template.
+func TestTemplateCreatesTheRepository(t *testing.T) {
+	b := newBench(t)
+	if _, err := b.registry.CreateTemplate(t.Context(), scope, "docker-hub", registry.TemplateChange{
+		AppliedFor: []string{registry.ForPullThrough}, Mutability: &registry.Mutability{Mode: registry.Immutable},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	image := b.upstream.put("library/nginx", "latest", testkit.RandomImage(t, 1, 1000))
+	b.wantTag(nginx, "latest", image)
+	b.settled(nginx, "latest", image)
+	repo, err := b.registry.Repository(t.Context(), scope, nginx)
+	if err != nil || repo.Mutability != registry.Immutable {
+		t.Errorf("the repository is %s, %v", repo.Mutability, err)
+	}
+}

@@ -56,7 +56,7 @@ const (
 	BackfillInProgress
 	BackfillInvalidStatus
 	BackfillNotFound
-	TemplateUnusable // a repository cannot be created by it
+	TemplateUnusable    // a repository cannot be created by it
 	UpstreamDenied      // the upstream of a cached repository does not let us in
 	UpstreamTooMany     // it wants to be left alone
 	UpstreamUnavailable // it cannot be reached, or what it gives cannot be kept

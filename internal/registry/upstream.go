@@ -14,10 +14,6 @@ import (
 	"berth/internal/meta"
 )
 
-// rootPrefix is the prefix of the rule that counts where no other does, and what an
-// upstream's names begin with when a rule does not say.
-const rootPrefix = "ROOT"
-
 // DockerHub is the host whose official images have a namespace of their own.
 const DockerHub = "registry-1.docker.io"
 
@@ -95,7 +91,7 @@ func (r *Registry) Upstream(ctx context.Context, s meta.Scope, name string) (*Up
 	longest := -1
 	for _, rule := range rules {
 		prefix, rest := strings.TrimSuffix(rule.Prefix, "/"), name
-		if prefix == rootPrefix {
+		if prefix == Root {
 			prefix = ""
 		} else {
 			var ok bool
@@ -114,7 +110,7 @@ func (r *Registry) Upstream(ctx context.Context, s meta.Scope, name string) (*Up
 // upstreamRepository is what the rest of a name behind a rule's prefix is called
 // at the upstream.
 func upstreamRepository(rule meta.CacheRule, rest string) string {
-	if p := strings.TrimSuffix(rule.UpstreamPrefix, "/"); p != "" && p != rootPrefix {
+	if p := strings.TrimSuffix(rule.UpstreamPrefix, "/"); p != "" && p != Root {
 		rest = p + "/" + rest
 	}
 	if rule.UpstreamURL == DockerHub && !strings.Contains(rest, "/") {
@@ -342,3 +338,6 @@ func UpstreamFailure(code Code, layer bool, message string, cause error) error {
 func NoSuchImage(s meta.Scope, name string, ref ImageRef) error {
 	return imageNotFound(meta.Repository{Scope: s, Name: name}, ref)
 }
+
+// ValidRef reports whether a reference may name an image.
+func ValidRef(ref ImageRef) bool { return checkRef(ref) == nil }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"berth/internal/access"
 	"berth/internal/kms"
 	"berth/internal/meta"
 )
@@ -521,7 +522,7 @@ func checkTags(tags map[string]string) error {
 }
 
 // TagsOf reads the tags of the secret that an ARN names, for conditions on them.
-func (s *Store) TagsOf(ctx context.Context, arn string) (map[string]string, error) {
+func (s *Store) TagsOf(ctx context.Context, arn string) ([]access.Tag, error) {
 	v, err := s.Find(ctx, meta.Scope{}, arn)
 	var refused *Error
 	if errors.As(err, &refused) {
@@ -530,5 +531,9 @@ func (s *Store) TagsOf(ctx context.Context, arn string) (map[string]string, erro
 	if err != nil {
 		return nil, fmt.Errorf("read the tags of the secret %s: %w", arn, err)
 	}
-	return v.Tags, nil
+	var out []access.Tag
+	for _, k := range slices.Sorted(maps.Keys(v.Tags)) {
+		out = append(out, access.Tag{Key: k, Value: v.Tags[k]})
+	}
+	return out, nil
 }

@@ -30,11 +30,11 @@ import (
 
 	"berth/internal/access"
 	"berth/internal/access/sigv4"
+	"berth/internal/awsjson"
 	"berth/internal/ecr"
 	"berth/internal/kms"
 	"berth/internal/meta"
 	"berth/internal/secrets"
-	"berth/internal/trail"
 )
 
 // TargetPrefix is what X-Amz-Target begins with, before the operation (the
@@ -117,18 +117,13 @@ func check(table map[string]route) error {
 
 // ServeHTTP answers one request.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	trail.RequestID(w)
-	out, err := d.serve(w, r)
-	if err != nil {
-		d.fail(w, r, err)
-		return
-	}
-	body, err := json.Marshal(out)
-	if err != nil {
-		d.fail(w, r, fmt.Errorf("encode the answer: %w", err))
-		return
-	}
-	d.write(w, r, http.StatusOK, body)
+	awsjson.Serve(w, r, d.Log, exception, func() ([]byte, error) {
+		out, err := d.serve(w, r)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(out)
+	})
 }
 
 func (d *Door) serve(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -219,34 +214,6 @@ func accountOf(arn, otherwise string) string {
 		return parts[4]
 	}
 	return otherwise
-}
-
-// fail answers with the exception that an error stands for.
-func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
-	e := exception(err)
-	if e.Status >= http.StatusInternalServerError {
-		d.Log.Error("request failed", "target", r.Header.Get("X-Amz-Target"), "request_id", w.Header().Get("x-amzn-RequestId"), "err", err)
-	}
-	body, err := e.Body()
-	if err != nil {
-		d.Log.Error("encode an exception", "err", err)
-		w.WriteHeader(http.StatusInternalServerError)
-		return
-	}
-	if e.Status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1") // seconds (RFC 9110, section 10.2.3)
-	}
-	w.Header().Set("x-amzn-ErrorType", e.Type)
-	d.write(w, r, e.Status, body)
-}
-
-func (d *Door) write(w http.ResponseWriter, r *http.Request, status int, body []byte) {
-	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	if _, err := w.Write(body); err != nil {
-		d.Log.Debug("client went away", "remote", r.RemoteAddr, "err", err)
-	}
 }
 
 // exception finds the wire form of an error. What nobody knows is a fault of

@@ -45,11 +45,14 @@ const secretPrefix = "ecr-pullthroughcache/"
 // the registry itself, as by its service-linked role: who pulls need not be
 // allowed to read the secret.
 func (s *Server) upstreamCredentials(ctx context.Context, rule meta.CacheRule) (who upstream.Credentials, err error) {
-	if rule.CredentialARN == "" {
-		return who, nil
-	}
 	refuse := func(format string, args ...any) error {
 		return &upstream.Error{Kind: upstream.Denied, Host: rule.UpstreamURL, Message: fmt.Sprintf(format, args...)}
+	}
+	if rule.CustomRoleARN != "" {
+		return who, refuse("has a rule with the role %s, and no role is assumed for a registry of AWS yet: use a secret", rule.CustomRoleARN)
+	}
+	if rule.CredentialARN == "" {
+		return who, nil
 	}
 	of, ok := secrets.ScopeOf(rule.CredentialARN)
 	if !ok || of != rule.Scope {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"berth/internal/access"
+	"berth/internal/secrets"
 )
 
 // resources is the resource side of every service: the policies of registries
@@ -36,10 +37,13 @@ func (r resources) Tell(ctx context.Context, req access.Request, tell func(acces
 	return r.Evaluate(ctx, req)
 }
 
-// resourceTags reads the tags of a repository or a KMS key.
+// resourceTags reads the tags of a repository, a KMS key or a secret.
 func (s *Server) resourceTags(ctx context.Context, arn string) ([]access.Tag, error) {
 	if strings.Contains(arn, ":kms:") {
 		return s.storage.KMS.TagsOf(ctx, arn)
+	}
+	if _, ok := secrets.ScopeOf(arn); ok {
+		return s.storage.Secrets.TagsOf(ctx, arn)
 	}
 	return s.registry.ResourceTagsOf(ctx, arn)
 }

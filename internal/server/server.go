@@ -26,10 +26,8 @@ import (
 	"berth/internal/ociapi"
 	"berth/internal/pullthrough"
 	"berth/internal/registry"
-	"berth/internal/secrets"
 	"berth/internal/secretsapi"
 	"berth/internal/trail"
-	"berth/internal/upstream"
 )
 
 // Server is a registry ready to serve.
@@ -152,8 +150,8 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 	authorize := trail.Authorizer(rules)
 	verifier, guesses := sigv4.New(users, time.Now, sigv4.Options{}), newThrottle(time.Now)
 	ecrDoor, err := ecrapi.New(ecrapi.Options{
-		Registry: s.registry, Authenticate: signatures{verifier.ForService("ecr"), guesses}, Authorize: authorize, Tokens: tokens,
-		Upstream: s.client, Log: s.log, Endpoint: s.names.endpoint,
+		Registry: s.registry, Cache: s.cache, Authenticate: signatures{verifier.ForService("ecr"), guesses}, Authorize: authorize, Tokens: tokens,
+		Log: s.log, Endpoint: s.names.endpoint,
 	})
 	if err != nil {
 		return nil, err
@@ -312,19 +310,6 @@ func (s *Server) applyLifecycles(ctx context.Context, every time.Duration) {
 			s.log.Error("apply lifecycle policies", "err", err)
 		}
 	}
-}
-
-// resourceTags reads the tags of a repository or a secret, for conditions.
-func (s *Server) resourceTags(ctx context.Context, arn string) ([]access.Tag, error) {
-	if _, ok := secrets.ScopeOf(arn); !ok {
-		return s.registry.ResourceTagsOf(ctx, arn)
-	}
-	tags, err := s.storage.Secrets.TagsOf(ctx, arn)
-	var out []access.Tag
-	for k, v := range tags {
-		out = append(out, access.Tag{Key: k, Value: v})
-	}
-	return out, err
 }
 
 // destroyKeys destroys KMS keys and secrets when their time has come, until ctx

@@ -1,0 +1,68 @@
+package ecrapi
+
+import (
+	"context"
+	"errors"
+
+	"berth/internal/access"
+	"berth/internal/ecr"
+	"berth/internal/pullthrough"
+	"berth/internal/registry"
+)
+
+// pullImages finds images of a repository, after it fetched from the upstream what
+// is missing of a repository that has one. What the upstream did not give is a
+// failure of its image, or of the request when there is no repository yet.
+//
+// Source: API_BatchGetImage, errors and API_ImageFailure.
+func (d *Door) pullImages(ctx context.Context, c call, name string, refs []registry.ImageRef) ([]registry.Manifest, []registry.Failure, error) {
+	causes := map[registry.ImageRef]*registry.Error{}
+	up, err := d.Registry.Upstream(ctx, c.scope, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	p := pullthrough.Pull{Scope: c.scope, Name: name, May: func(action string, tags []access.Tag) error {
+		q := c.request
+		q.Action, q.Tags = "ecr:"+action, tags
+		return d.Authorize.Authorize(ctx, q)
+	}}
+	for _, ref := range refs {
+		if up == nil || !registry.ValidRef(ref) {
+			continue
+		}
+		err := d.Cache.Import(ctx, p, ref)
+		var refused *registry.Error
+		if errors.As(err, &refused) {
+			causes[ref] = refused
+		} else if err != nil {
+			return nil, nil, err
+		}
+	}
+	found, failed, err := d.Registry.Manifests(ctx, c.scope, name, refs)
+	if registry.Is(err, registry.RepositoryNotFound) {
+		for _, cause := range causes {
+			if upstreamFailure(cause) != "" {
+				return nil, nil, cause
+			}
+		}
+	}
+	for i, f := range failed {
+		if cause := causes[f.Ref]; cause != nil && upstreamFailure(cause) != "" {
+			failed[i].Code, failed[i].Reason = string(upstreamFailure(cause)), cause.Message
+		}
+	}
+	return found, failed, err
+}
+
+// upstreamFailure is the code of an image that the upstream did not give.
+func upstreamFailure(e *registry.Error) ecr.ImageFailureCode {
+	switch e.Code {
+	case registry.UpstreamDenied:
+		return ecr.ImageFailureCodeUpstreamAccessDenied
+	case registry.UpstreamTooMany:
+		return ecr.ImageFailureCodeUpstreamTooManyRequests
+	case registry.UpstreamUnavailable:
+		return ecr.ImageFailureCodeUpstreamUnavailable
+	}
+	return ""
+}

@@ -1,0 +1,3 @@
+// Package upstreams pulls through real registries: CNCF distribution with its
+// kinds of login, and another Berth, as crane, skopeo and podman do.
+package upstreams

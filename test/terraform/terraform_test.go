@@ -17,6 +17,7 @@ func TestTerraform(t *testing.T) {
 		{"non-empty", testNonEmpty},
 		{"encryption", testEncryption},
 		{"key", testKey},
+		{"secret", testSecret},
 		{"users and roles", testIAM},
 		{"every resource of ECR", testProvider},
 		{"creation templates", testTemplates},

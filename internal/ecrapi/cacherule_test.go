@@ -44,7 +44,7 @@ func TestValidatePullThroughCacheRule(t *testing.T) {
 	}
 	validate("mirror", "true <nil>")
 	answer = http.StatusNotFound
-	validate("mirror", "false The upstream registry mirror.example does not have")
+	validate("mirror", "false The upstream registry mirror.example does not have the API of registries (GET /v2/).")
 	validate("hidden", "false The upstream registry 127.0.0.2:443 leads to 127.0.0.2:443, and the address 127.0.0.2 is not a public one")
 	validate("hub", "false The upstream registry mirror.example has a rule whose secret cannot be used: Secrets Manager can't find the specified secret.")
 	validate("role", "false The upstream registry mirror.example has a rule with the role arn:aws:iam::000000000000:role/r, and no role is assumed")

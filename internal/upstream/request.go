@@ -120,6 +120,9 @@ func (c *Client) judge(resp *http.Response, s Source, path string) error {
 		return nil
 	}
 	what := strings.TrimPrefix(s.Repository+path, "/")
+	if what == "" {
+		what = "the API of registries (GET /v2/)"
+	}
 	cause := discard(resp)
 	switch code := resp.StatusCode; {
 	case code == http.StatusNotFound:

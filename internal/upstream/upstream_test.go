@@ -125,7 +125,7 @@ func TestTokenOfOwnHost(t *testing.T) {
 
 // CVE-2026-33540: a registry that names another's realm does not get what that
 // realm would be told, and the realm is told nothing.
-func TestCVE2026_33540_CredentialsStayWithTheirRealm(t *testing.T) {
+func TestInvariant11_UpstreamCredentialsStayWithTheirHosts(t *testing.T) {
 	thief := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"token":"t"}`) })
 	f := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="https://thief.example/token"`)
@@ -185,7 +185,7 @@ func TestRedirectTakesNoCredentials(t *testing.T) {
 
 // CVE-2026-32591: names, redirects and realms that lead into the private network
 // lead nowhere, also to places that are mapped for other hosts.
-func TestCVE2026_32591_PrivateAddressesAreRefused(t *testing.T) {
+func TestInvariant11_PrivateUpstreamIsRefused(t *testing.T) {
 	inside := serve(t, func(w http.ResponseWriter, _ *http.Request) { manifest(w, "{}") })
 	at, err := url.Parse(inside.URL)
 	if err != nil {

@@ -73,6 +73,28 @@ type counters struct {
 	hits, misses, requests, fetched, fetchedBytes, served, servedBytes, failures atomic.Int64
 }
 
+// Stats are what a cache did since it was made.
+type Stats struct {
+	Hits         int64 // manifests that were here
+	Misses       int64 // tags that were not
+	Requests     int64 // to upstreams
+	Fetched      int64 // blobs of upstreams that were kept
+	FetchedBytes int64
+	Served       int64 // blobs of cached repositories that were here
+	ServedBytes  int64
+	Failures     int64 // blobs of upstreams that could not be kept
+	Limits       map[string]upstream.Limit
+}
+
+// Stats tells what the cache did, and what registries said of their limits.
+func (c *Cache) Stats() Stats {
+	n := &c.count
+	return Stats{
+		Hits: n.hits.Load(), Misses: n.misses.Load(), Requests: n.requests.Load(), Fetched: n.fetched.Load(), FetchedBytes: n.fetchedBytes.Load(),
+		Served: n.served.Load(), ServedBytes: n.servedBytes.Load(), Failures: n.failures.Load(), Limits: c.client.Limits(),
+	}
+}
+
 var errClosed = errors.New("the server is about to end")
 
 // New makes a cache. Close ends it.

@@ -35,10 +35,10 @@ type flight struct {
 }
 
 // progress is how far the flight is, and what to wait for to learn more.
-func (f *flight) progress() (written int64, over bool, err error, moved <-chan struct{}) {
+func (f *flight) progress() (written int64, over bool, moved <-chan struct{}, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.written, f.over, f.err, f.moved
+	return f.written, f.over, f.moved, f.err
 }
 
 func (f *flight) advance(written int64, over bool, err error) {
@@ -52,7 +52,7 @@ func (f *flight) advance(written int64, over bool, err error) {
 // wait returns when the blob is in the repository, or failed to get there.
 func (f *flight) wait(ctx context.Context) error {
 	for {
-		_, over, err, moved := f.progress()
+		_, over, moved, err := f.progress()
 		if over {
 			return err
 		}
@@ -250,7 +250,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	for {
-		written, over, err, moved := s.flight.progress()
+		written, over, moved, err := s.flight.progress()
 		if err != nil {
 			return 0, err
 		}

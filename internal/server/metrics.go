@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"berth/internal/pullthrough"
 	"berth/internal/trail"
 )
 
@@ -78,3 +79,45 @@ func (w *statusWriter) WriteHeader(status int) {
 
 // Unwrap serves http.ResponseController.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// cacheMetrics tells what the pull-through cache did.
+type cacheMetrics struct {
+	cache                                           *pullthrough.Cache
+	pulls, requests, blobs, bytes, failures, remain *prometheus.Desc
+}
+
+func newCacheMetrics(c *pullthrough.Cache) *cacheMetrics {
+	return &cacheMetrics{
+		cache:    c,
+		pulls:    prometheus.NewDesc("berth_cache_pulls_total", "Manifests asked of cached repositories: hit, when they were here, or miss.", []string{"result"}, nil),
+		requests: prometheus.NewDesc("berth_cache_upstream_requests_total", "Requests sent to upstream registries.", nil, nil),
+		blobs:    prometheus.NewDesc("berth_cache_blobs_total", "Layers of cached repositories, from the upstream or from the cache.", []string{"from"}, nil),
+		bytes:    prometheus.NewDesc("berth_cache_bytes_total", "Bytes of these layers; those from the cache are what it saved.", []string{"from"}, nil),
+		failures: prometheus.NewDesc("berth_cache_failures_total", "Layers of upstreams that could not be kept.", nil, nil),
+		remain:   prometheus.NewDesc("berth_cache_ratelimit_remaining", "Pulls that an upstream registry still answers within its window, as it said last.", []string{"host"}, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *cacheMetrics) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, out) }
+
+// Collect implements prometheus.Collector.
+func (m *cacheMetrics) Collect(out chan<- prometheus.Metric) {
+	s := m.cache.Stats()
+	count := func(d *prometheus.Desc, n int64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	count(m.pulls, s.Hits, "hit")
+	count(m.pulls, s.Misses, "miss")
+	count(m.requests, s.Requests)
+	count(m.blobs, s.Fetched, "upstream")
+	count(m.blobs, s.Served, "cache")
+	count(m.bytes, s.FetchedBytes, "upstream")
+	count(m.bytes, s.ServedBytes, "cache")
+	count(m.failures, s.Failures)
+	for host, l := range s.Limits {
+		if !l.At.IsZero() {
+			out <- prometheus.MustNewConstMetric(m.remain, prometheus.GaugeValue, float64(l.Remaining), host)
+		}
+	}
+}

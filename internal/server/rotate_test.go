@@ -19,6 +19,7 @@ import (
 	"berth/internal/audit"
 	"berth/internal/collect"
 	"berth/internal/meta"
+	"berth/internal/secrets"
 	"berth/internal/server"
 	"berth/internal/server/servertest"
 	"berth/internal/testkit"
@@ -140,6 +141,12 @@ func TestRotateKeysOnline(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = st.Close() }()
+	secret, _, err := st.Secrets.Create(t.Context(), meta.Scope{Account: s.Account, Region: s.Region}, secrets.NewSecret{
+		ARN: "arn:aws:secretsmanager:us-east-1:000000000000:secret:hub-AAAAAA", Name: "hub", Value: &secrets.Value{Bytes: []byte("kept")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	r, err := rotate(t.Context(), st, everything)
 	if err != nil || r.DataKeys != 2 || r.Blobs < 8 || r.Manifests < 4 || len(r.Retired) != 1 || r.Damaged > 0 {
 		t.Errorf("%+v, %v", r, err)
@@ -147,6 +154,9 @@ func TestRotateKeysOnline(t *testing.T) {
 	stop()
 	busy.Wait()
 	serves(t, s, want)
+	if _, _, v, err := st.Secrets.Value(t.Context(), secret, "", ""); err != nil || string(v.Bytes) != "kept" {
+		t.Errorf("the secret under the new master key: %q, %v", v.Bytes, err)
+	}
 	// What is in the trash needs its keys until it is collected.
 	if err := collectNow(t.Context(), st); err != nil {
 		t.Fatal(err)

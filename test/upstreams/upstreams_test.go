@@ -48,6 +48,9 @@ func TestDistributionWithTokens(t *testing.T) {
 	stop() // without the upstream, all is served that is here
 	crane("validate", "--remote", b.Host+"/docker-hub/nginx:latest").Run(t)
 	crane("pull", "--format=oci", b.Host+"/docker-hub/nginx@"+image.Children[0].Digest().String(), filepath.Join(t.TempDir(), "child")).Run(t)
+	if resp, body := b.Do(http.MethodGet, "/metrics", nil); !strings.Contains(string(body), `berth_cache_blobs_total{from="upstream"} 4`) || strings.Contains(string(body), `berth_cache_bytes_total{from="cache"} 0`) {
+		t.Errorf("the metrics of four layers and configurations: %s\n%s", resp.Status, body)
+	}
 	if got := b.aws("ecr", "describe-repositories", "--query", "repositories[].repositoryName"); got != "docker-hub/library/nginx" {
 		t.Errorf("the repositories are %s", got)
 	}

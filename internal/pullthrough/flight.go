@@ -27,32 +27,45 @@ type flight struct {
 	size  int64
 	spool *spool
 
-	mu      sync.Mutex
-	written int64
-	moved   chan struct{} // closed and replaced when something changed
-	over    bool
-	err     error
+	mu       sync.Mutex
+	written  int64
+	verified bool          // what was written is all, and right
+	moved    chan struct{} // closed and replaced when something changed
+	over     bool
+	err      error
 }
 
-// progress is how far the flight is, and what to wait for to learn more.
-func (f *flight) progress() (written int64, over bool, moved <-chan struct{}, err error) {
+// readable is how far readers may read, and what to wait for to learn more: the
+// last byte stays back until the whole is known to be right.
+func (f *flight) readable() (n int64, moved <-chan struct{}, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.written, f.over, f.moved, f.err
+	if f.verified {
+		return f.size, f.moved, nil
+	}
+	return min(f.written, f.size-1), f.moved, f.err
 }
 
-func (f *flight) advance(written int64, over bool, err error) {
+// change changes the state under the lock, and tells everybody who waits.
+func (f *flight) change(fn func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.written, f.over, f.err = written, over, err
+	fn()
 	close(f.moved)
 	f.moved = make(chan struct{})
+}
+
+// end is whether the flight is over, how, and what to wait for when it is not.
+func (f *flight) end() (over bool, moved <-chan struct{}, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.over, f.moved, f.err
 }
 
 // wait returns when the blob is in the repository, or failed to get there.
 func (f *flight) wait(ctx context.Context) error {
 	for {
-		_, over, moved, err := f.progress()
+		over, moved, err := f.end()
 		if over {
 			return err
 		}
@@ -107,7 +120,9 @@ func (c *Cache) flying(k blobKey) *flight {
 func (c *Cache) carry(f *flight, up *registry.Upstream) {
 	ctx := c.background
 	from := &fetch{c: c, ctx: ctx, flight: f, up: up}
-	_, err := c.registry.PutBlob(ctx, f.key.scope, f.key.name, f.key.digest, from)
+	_, err := c.registry.PutBlobVerified(ctx, f.key.scope, f.key.name, f.key.digest, from, func() {
+		f.change(func() { f.verified = true })
+	})
 	err = errors.Join(err, from.close())
 	switch {
 	case from.err != nil:
@@ -125,8 +140,8 @@ func (c *Cache) carry(f *flight, up *registry.Upstream) {
 	c.mu.Lock()
 	delete(c.flights, f.key)
 	c.mu.Unlock()
-	written, _, _, _ := f.progress()
-	f.advance(written, true, c.refusal(err, true))
+	err = c.refusal(err, true)
+	f.change(func() { f.over, f.err = true, err })
 	if err := f.spool.done(); err != nil {
 		c.log.Error("free the space of a blob on its way", "err", err)
 	}
@@ -157,7 +172,13 @@ func (r *fetch) Read(p []byte) (int, error) {
 	if len(p) > readSize {
 		p = p[:readSize]
 	}
+	// A good part at a time: whoever reads is woken for each.
 	n, err := r.next(p)
+	for n < min(len(p), leastRead) && err == nil {
+		var more int
+		more, err = r.next(p[n:])
+		n += more
+	}
 	if n > 0 {
 		if r.scratch == nil {
 			r.scratch = make([]byte, readSize)
@@ -167,7 +188,7 @@ func (r *fetch) Read(p []byte) (int, error) {
 			return 0, werr
 		}
 		r.read += int64(n)
-		r.flight.advance(r.read, false, nil)
+		r.flight.change(func() { r.flight.written = r.read })
 	}
 	if err == io.EOF && r.read != r.flight.size {
 		err = io.ErrUnexpectedEOF
@@ -178,8 +199,11 @@ func (r *fetch) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readSize is how much is read at a time at most, in bytes.
-const readSize = 256 << 10
+// readSize is how much is read at a time at most, and leastRead at least, in bytes.
+const (
+	readSize  = 256 << 10
+	leastRead = 64 << 10
+)
 
 // next reads from the upstream, and opens the blob first when that is due.
 func (r *fetch) next(p []byte) (int, error) {
@@ -250,14 +274,11 @@ func (s *stream) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	for {
-		written, over, moved, err := s.flight.progress()
+		readable, moved, err := s.flight.readable()
 		if err != nil {
 			return 0, err
 		}
-		if !over {
-			written = min(written, s.flight.size-1)
-		}
-		if n := min(written-s.at, int64(len(p))); n > 0 {
+		if n := min(readable-s.at, int64(len(p))); n > 0 {
 			got, err := s.flight.spool.read(p[:n], s.at)
 			s.at += int64(got)
 			if got > 0 {

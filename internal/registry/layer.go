@@ -132,6 +132,12 @@ func (r *Registry) CompleteParts(ctx context.Context, s meta.Scope, name, id str
 
 // PutBlob stores a blob that comes in one request.
 func (r *Registry) PutBlob(ctx context.Context, s meta.Scope, name string, want digest.Digest, body io.Reader) (BlobInfo, error) {
+	return r.PutBlobVerified(ctx, s, name, want, body, func() {})
+}
+
+// PutBlobVerified is PutBlob, and calls verified when all bytes are here and have
+// the digest, before they are kept.
+func (r *Registry) PutBlobVerified(ctx context.Context, s meta.Scope, name string, want digest.Digest, body io.Reader, verified func()) (BlobInfo, error) {
 	repo, err := r.Repository(ctx, s, name)
 	if err != nil {
 		return BlobInfo{}, err
@@ -140,7 +146,7 @@ func (r *Registry) PutBlob(ctx context.Context, s meta.Scope, name string, want 
 	if err != nil {
 		return BlobInfo{}, err
 	}
-	res, err := r.uploads.Put(ctx, to, want, body)
+	res, err := r.uploads.PutVerified(ctx, to, want, body, verified)
 	return BlobInfo{Digest: res.Digest, Size: res.Size}, uploadError(err, repo.Repository, "")
 }
 

@@ -354,6 +354,13 @@ func (r *Receiver) rehash(ctx context.Context, s *session, a digest.Algorithm) (
 
 // Put stores a blob that comes whole. Nothing remains of one that fails.
 func (r *Receiver) Put(ctx context.Context, to Target, want digest.Digest, body io.Reader) (Result, error) {
+	return r.PutVerified(ctx, to, want, body, func() {})
+}
+
+// PutVerified is Put, and calls verified when all bytes are here and have the
+// digest, before they are durable and a blob: for those to whom they matter
+// whether or not they are kept.
+func (r *Receiver) PutVerified(ctx context.Context, to Target, want digest.Digest, body io.Reader, verified func()) (Result, error) {
 	s := &session{hash: newHash(want.Algorithm()), stage: blob.Stage{ID: uuid.NewString(), Domain: to.Domain}}
 	err := r.write(ctx, s, body)
 	if err == nil && s.hash.sum() != want {
@@ -361,6 +368,7 @@ func (r *Receiver) Put(ctx context.Context, to Target, want digest.Digest, body 
 	}
 	var b meta.Blob
 	if err == nil {
+		verified()
 		b, err = r.keep(ctx, s, want)
 	}
 	if err != nil {

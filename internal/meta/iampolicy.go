@@ -227,13 +227,13 @@ func (tx *Tx) SealedForOthers(account string) (bool, error) {
 
 // DeleteAccount removes an account with its users, roles, policies, identity
 // providers, sessions and access keys, its cache rules, creation templates,
-// backfills, the settings of its registries and its KMS keys: another one of the
-// same number begins anew. No repository may be sealed under those, see
+// backfills, secrets, the settings of its registries and its KMS keys: another one
+// of the same number begins anew. No repository may be sealed under those, see
 // SealedForOthers.
 func (tx *Tx) DeleteAccount(id string) error {
 	tx.keys = true
 	for _, table := range []string{"access_keys", "iam_sessions", "iam_principals", "iam_policies", "iam_oidc_providers", "cache_rules",
-		"creation_templates", "replication_backfills", "kms_aliases", "kms_keys"} {
+		"creation_templates", "replication_backfills", "kms_aliases", "kms_keys", "secrets"} {
 		if err := tx.exec(`DELETE FROM `+table+` WHERE account = $1`, id); err != nil {
 			return err
 		}

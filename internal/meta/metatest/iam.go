@@ -217,6 +217,7 @@ func identities(t *testing.T, db *meta.DB) {
 			tx.DeleteRepository(theirs.ID),
 			tx.PutAccessKey(meta.AccessKey{ID: "AK", Sealed: []byte{1}, Account: home.Account}),
 			tx.PutRegistryPolicy(home, "policy"), tx.PutRegistryPolicy(meta.Scope{Account: "999999999999", Region: home.Region}, "other"),
+			tx.InsertSecret(meta.Secret{ARN: "arn:secret", Scope: home, Name: "s"}),
 			tx.DeleteAccount(home.Account),
 		)
 	})
@@ -231,6 +232,7 @@ func identities(t *testing.T, db *meta.DB) {
 			t.Errorf("the policy of another account's registry is %q, %v", text, err)
 		}
 		for what, find := range map[string]func() error{
+			"a secret":     func() error { _, err := tx.Secret("arn:secret"); return err },
 			"a KMS key":    func() error { _, err := tx.KMSKey(key.ARN); return err },
 			"its material": func() error { _, err := tx.KMSKeyVersion("v"); return err },
 			"its alias":    func() error { _, err := tx.KMSAlias(home, "alias/k"); return err },

@@ -71,6 +71,7 @@ func lifecycleImage(img meta.Image) lifecycle.Image {
 // order of acting. A preview shows it and a run carries it out.
 type lifecyclePlan struct {
 	acts     []meta.LifecycleAct // each with what follows it right behind it
+	follows  []bool              // of each act: the image goes where its subject goes
 	hindered []meta.LifecycleAct // that cannot be: an index lists the image
 }
 
@@ -85,20 +86,36 @@ func planLifecycle(tx *meta.Tx, repositoryID int64, p lifecycle.Policy, now time
 	for _, f := range e.Followings {
 		followers[f.Subject] = append(followers[f.Subject], f.Image)
 	}
-	var add func(image int, rule *lifecycle.Rule)
-	add = func(image int, rule *lifecycle.Rule) {
-		plan.acts = append(plan.acts, lifecycleAct(&images[image], rule))
+	var add func(image int, rule *lifecycle.Rule, follows bool)
+	add = func(image int, rule *lifecycle.Rule, follows bool) {
+		plan.acts, plan.follows = append(plan.acts, lifecycleAct(&images[image], rule)), append(plan.follows, follows)
 		for _, f := range followers[image] {
-			add(f, rule)
+			add(f, rule, true)
 		}
 	}
 	for _, a := range e.Acts {
-		add(a.Image, &p.Rules[a.Rule])
+		add(a.Image, &p.Rules[a.Rule], false)
 	}
 	for _, h := range e.Hindered {
 		plan.hindered = append(plan.hindered, lifecycleAct(&images[h.Image], &p.Rules[h.Rule]))
 	}
 	return plan, nil
+}
+
+// batches parts the acts into pieces of at least a size, but for the last. What
+// follows an image stays together with it, so that a run that is cut off leaves
+// no signatures of images that are gone, which no rule would see again.
+func (p *lifecyclePlan) batches(size int) (out [][]meta.LifecycleAct) {
+	start := 0
+	for i := range p.acts {
+		if i-start >= size && !p.follows[i] {
+			out, start = append(out, p.acts[start:i]), i
+		}
+	}
+	if start < len(p.acts) {
+		out = append(out, p.acts[start:])
+	}
+	return out
 }
 
 func lifecycleAct(i *lifecycle.Image, rule *lifecycle.Rule) meta.LifecycleAct {

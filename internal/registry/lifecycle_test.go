@@ -107,7 +107,7 @@ func TestLifecyclePolicyKnowsIndexesAndReferrers(t *testing.T) {
 		t.Errorf("%d images are left", n)
 	}
 	b.push("app", "v1", b.image()) // the index has no tag any more
-	if run := b.run("app"); run.Expired != 3 || run.Failed != 0 {
+	if run := b.run("app"); run.Expired != 4 || run.Failed != 0 {
 		t.Errorf("%+v", run)
 	}
 	if list := b.images("app"); len(list) != 1 {

@@ -53,7 +53,7 @@ func (r *Registry) RunLifecycle(ctx context.Context, s meta.Scope, name string) 
 	for _, a := range plan.hindered {
 		run.note(a, 0, "ImageReferencedByManifestList")
 	}
-	for batch := range slices.Chunk(plan.acts, runBatch) {
+	for _, batch := range plan.batches(runBatch) {
 		if err := run.batch(ctx, batch); err != nil {
 			return run.meta, fmt.Errorf("apply the lifecycle policy of repository %s: %w", name, err)
 		}
@@ -144,6 +144,9 @@ func (l *lifecycleRun) act(tx *meta.Tx, repo meta.Repository, o *outcome) (acted
 	if err != nil || !slices.Equal(tags, o.act.Tags) || l.changed(img, o.act) {
 		return false, err
 	}
+	if stays, err := subjectStays(tx, img, o.act.Action); err != nil || stays {
+		return false, err
+	}
 	if o.act.Action == ActTransition {
 		var refused *Error
 		err := l.archive(tx, repo, &img)
@@ -160,6 +163,19 @@ func (l *lifecycleRun) act(tx *meta.Tx, repo meta.Repository, o *outcome) (acted
 	return err == nil && held == nil, err
 }
 
+// subjectStays tells whether an image that follows its subject must stay, because
+// the subject did not go after all.
+func subjectStays(tx *meta.Tx, img meta.Image, action string) (bool, error) {
+	if img.Subject == "" {
+		return false, nil
+	}
+	subject, err := tx.ImageByDigest(img.RepositoryID, img.Subject)
+	if errors.Is(err, meta.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && (action == ActExpire || subject.Status != meta.ImageArchived), err
+}
+
 // changed tells whether an image was pushed, pulled, archived or restored since
 // it was judged.
 func (l *lifecycleRun) changed(img meta.Image, a meta.LifecycleAct) bool {
@@ -168,7 +184,7 @@ func (l *lifecycleRun) changed(img meta.Image, a meta.LifecycleAct) bool {
 		status = meta.ImageArchived
 	}
 	return img.Status != status || !img.PushedAt.Equal(a.PushedAt) ||
-		img.PulledAt.After(l.meta.StartedAt) || img.ActivatedAt.After(l.meta.StartedAt) || img.ArchivedAt.After(l.meta.StartedAt)
+		!img.PulledAt.Before(l.meta.StartedAt) || img.ActivatedAt.After(l.meta.StartedAt) || img.ArchivedAt.After(l.meta.StartedAt)
 }
 
 // finish keeps the record, and the time of the evaluation. A run that did nothing

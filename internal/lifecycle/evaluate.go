@@ -194,6 +194,20 @@ func (e *Evaluation) selects(rule, image int) bool {
 	return at < c.at
 }
 
+// Keeps lists the images that a rule which counts keeps, by their indexes: which
+// others it selects hangs on them. Nothing for a rule about ages.
+func (e *Evaluation) Keeps(rule int) (images []int) {
+	if e.policy.Rules[rule].Selection.CountType.ByAge() {
+		return nil
+	}
+	for i := range e.images {
+		if e.matched[i]&(1<<rule) != 0 && !e.selects(rule, i) {
+			images = append(images, i)
+		}
+	}
+	return images
+}
+
 // protectChildren takes out of the acts what an index lists that stays, and puts
 // the rest in the order of acting.
 func (e *Evaluation) protectChildren() {

@@ -73,6 +73,9 @@ type lifecyclePlan struct {
 	acts     []meta.LifecycleAct // each with what follows it right behind it
 	follows  []bool              // of each act: the image goes where its subject goes
 	hindered []meta.LifecycleAct // that cannot be: an index lists the image
+	// kept are the images that a rule which counts keeps, by its priority, but for
+	// those that another rule acts on: what the rule selects hangs on them.
+	kept map[int][]meta.LifecycleAct
 }
 
 // planLifecycle evaluates a policy on the images as a transaction sees them.
@@ -95,6 +98,23 @@ func planLifecycle(tx *meta.Tx, repositoryID int64, p lifecycle.Policy, now time
 	}
 	for _, a := range e.Acts {
 		add(a.Image, &p.Rules[a.Rule], false)
+	}
+	plan.kept = map[int][]meta.LifecycleAct{}
+	going := map[string]bool{}
+	for _, a := range plan.acts {
+		going[a.Digest] = true
+	}
+	for _, a := range e.Acts {
+		priority := p.Rules[a.Rule].Priority
+		if _, done := plan.kept[priority]; done {
+			continue
+		}
+		plan.kept[priority] = nil
+		for _, i := range e.Keeps(a.Rule) {
+			if !going[images[i].Digest] {
+				plan.kept[priority] = append(plan.kept[priority], lifecycleAct(&images[i], &p.Rules[a.Rule]))
+			}
+		}
 	}
 	for _, h := range e.Hindered {
 		plan.hindered = append(plan.hindered, lifecycleAct(&images[h.Image], &p.Rules[h.Rule]))

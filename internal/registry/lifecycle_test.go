@@ -346,3 +346,48 @@ func TestSweepLifecycles(t *testing.T) {
 	b.advance(48 * time.Hour)
 	sweep(2)
 }
+
+// A rule that counts keeps its number also when one that it kept goes while it
+// runs.
+func TestLifecycleRunKeepsItsNumber(t *testing.T) {
+	for name, change := range map[string]func(b *bench, kept testkit.Content) error{
+		"deleted": func(b *bench, kept testkit.Content) error {
+			return b.DeleteManifest(context.Background(), scope, "app", registry.ImageRef{Digest: kept.Digest().String()})
+		},
+		"archived": func(b *bench, kept testkit.Content) error {
+			_, _, err := b.SetStorageClass(context.Background(), scope, "app", registry.ImageRef{Digest: kept.Digest().String()}, registry.StorageArchive)
+			return err
+		},
+		"untagged": func(b *bench, _ testkit.Content) error {
+			return b.DeleteManifest(context.Background(), scope, "app", registry.ImageRef{Tag: "v2"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.create("app")
+			var kept testkit.Content
+			for _, tag := range []string{"v1", "v2", "v3"} {
+				c := b.push("app", tag, b.image())
+				if tag == "v2" {
+					kept = c
+				}
+				b.advance(time.Minute)
+			}
+			b.policy("app", policyText(`"tagStatus":"tagged","tagPatternList":["v*"],"countType":"imageCountMoreThan","countNumber":2`))
+			meanwhile := b.over(b.db.Wrap(func(inner meta.Backend) meta.Backend {
+				return &interrupted{Backend: inner, first: func() {
+					if err := change(b, kept); err != nil {
+						t.Error(err)
+					}
+				}}
+			}))
+			run, err := meanwhile.RunLifecycle(context.Background(), scope, "app")
+			if err != nil || run.Expired != 0 {
+				t.Errorf("expired %d: %v", run.Expired, err)
+			}
+			if _, err := b.Manifest(context.Background(), scope, "app", registry.ImageRef{Tag: "v1"}); err != nil {
+				t.Errorf("v1, one of the two newest now: %v", err)
+			}
+		})
+	}
+}

@@ -50,6 +50,7 @@ func (r *Registry) RunLifecycle(ctx context.Context, s meta.Scope, name string) 
 	if err != nil {
 		return meta.LifecycleRun{}, err
 	}
+	run.kept = plan.kept
 	for _, a := range plan.hindered {
 		run.note(a, 0, "ImageReferencedByManifestList")
 	}
@@ -67,7 +68,8 @@ type lifecycleRun struct {
 	meta         meta.LifecycleRun
 	repositoryID int64
 	events       []LifecycleEvent
-	over         bool // the policy is not the repository's any more
+	kept         map[int][]meta.LifecycleAct // of the plan
+	over         bool                        // the policy is not the repository's any more
 }
 
 // note counts what happened to an image of a size.
@@ -109,7 +111,16 @@ func (l *lifecycleRun) batch(ctx context.Context, acts []meta.LifecycleAct) erro
 		if err != nil {
 			return err
 		}
+		shrunk := map[int]bool{} // rules that keep fewer images than they did, by their priorities
 		for _, a := range acts {
+			if _, known := shrunk[a.Rule]; !known {
+				if shrunk[a.Rule], err = l.shrunk(tx, repo, a.Rule); err != nil {
+					return err
+				}
+			}
+			if shrunk[a.Rule] {
+				continue
+			}
 			o := outcome{act: a}
 			acted, err := l.act(tx, repo, &o)
 			if err != nil {
@@ -128,6 +139,29 @@ func (l *lifecycleRun) batch(ctx context.Context, acts []meta.LifecycleAct) erro
 		l.note(o.act, o.size, o.failure)
 	}
 	return nil
+}
+
+// shrunk tells whether an image that a rule keeps by its count was deleted, or
+// changed so that the rule may not see it any more: then it may have to keep what
+// it selected, and the next run sees to it.
+func (l *lifecycleRun) shrunk(tx *meta.Tx, repo meta.Repository, rule int) (bool, error) {
+	for _, k := range l.kept[rule] {
+		img, err := tx.ImageByDigest(repo.ID, k.Digest)
+		if errors.Is(err, meta.ErrNotFound) {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		tags, err := tx.TagsOf(img.ID)
+		if err != nil {
+			return false, err
+		}
+		if img.Status != meta.ImageActive || !slices.Equal(tags, k.Tags) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // act does to one image what its rule says, if it is as it was judged.

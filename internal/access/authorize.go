@@ -164,6 +164,14 @@ const (
 	SilentSession
 	DenyBoundary
 	DenySession
+	// SilentLimited is Silent where no policy of the caller's own allows, and a
+	// permissions boundary or a session policy does not either. Only the identity
+	// side says it.
+	SilentLimited
+	// AllowRole is Allow for the caller's role, and not for the caller itself: a
+	// permissions boundary or a session policy that does not allow stands in its
+	// way. Only the resource side says it.
+	AllowRole
 	// Withheld: the resource lets in only whom its own policy lets in, and that is
 	// not the caller, whatever the caller's side allows. Only the resource side
 	// says it, of KMS keys.
@@ -227,7 +235,9 @@ func (AccountRoot) Evaluate(_ context.Context, req Request) (Verdict, error) {
 //  2. within one account an allow on either side suffices, unless the resource
 //     withholds itself, as a KMS key does whose policy names neither the caller
 //     nor the account (KMS Developer Guide, "Key policies in AWS KMS");
-//  3. across accounts both sides must allow.
+//  3. across accounts both sides must allow;
+//  4. an allow of the resource side for the caller's role does not pass a
+//     permissions boundary or a session policy that does not allow.
 //
 // A nil Source is silent, so the zero Rules deny everything. Sources are asked
 // only as far as needed to decide.
@@ -296,7 +306,7 @@ func (r Rules) decide(ctx context.Context, req Request) error {
 	if req.CrossAccount() {
 		// ECR names the resource side first when both are missing, since that
 		// is the side the caller cannot see.
-		if resource != Allow {
+		if resource != Allow && resource != AllowRole {
 			return deny(req, NoResourceAllow)
 		}
 		if identity != Allow {
@@ -304,7 +314,7 @@ func (r Rules) decide(ctx context.Context, req Request) error {
 		}
 		return nil
 	}
-	if identity == Allow || resource == Allow {
+	if identity == Allow || resource == Allow || resource == AllowRole && identity == Silent {
 		return nil
 	}
 	return deny(req, identity.cause())

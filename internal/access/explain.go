@@ -94,7 +94,7 @@ func (a AccountRoot) Tell(ctx context.Context, req Request, tell func(Finding)) 
 // String names a verdict, as policies do.
 func (v Verdict) String() string {
 	switch {
-	case v == Allow:
+	case v == Allow, v == AllowRole:
 		return "Allow"
 	case v.denies():
 		return "Deny"

@@ -208,6 +208,8 @@ func (s trusts) Tell(ctx context.Context, req access.Request, tell func(access.F
 	switch {
 	case decision.Effect == policy.Deny:
 		v, note = access.Deny, ""
+	case decision.Effect == policy.Allow && decision.Role:
+		v, note = access.AllowRole, ""
 	case decision.Effect == policy.Allow && (!decision.Account || req.CrossAccount()):
 		v, note = access.Allow, ""
 	case decision.Effect == policy.Allow:

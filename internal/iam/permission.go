@@ -132,6 +132,8 @@ func (c *compiled) verdict(q policy.Query, tell func(*ready, policy.Decision)) a
 		return access.DenyBoundary
 	case session == access.Deny:
 		return access.DenySession
+	case identity != access.Allow && (boundary != access.Allow || session != access.Allow):
+		return access.SilentLimited
 	case identity != access.Allow:
 		return access.Silent
 	case boundary != access.Allow:

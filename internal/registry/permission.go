@@ -46,7 +46,7 @@ func (r *Registry) permission(ctx context.Context, req access.Request, tell func
 		if tell != nil {
 			tell(finding(p.title, v, d))
 		}
-		if v == access.Deny || out == access.Silent {
+		if v == access.Deny || out == access.Silent || out == access.AllowRole && v == access.Allow {
 			out = v
 		}
 	}
@@ -98,6 +98,8 @@ func verdict(d policy.Decision, req access.Request) access.Verdict {
 	switch {
 	case d.Effect == policy.Deny:
 		return access.Deny
+	case d.Effect == policy.Allow && d.Role:
+		return access.AllowRole
 	case d.Effect == policy.Allow && (!d.Account || req.CrossAccount()):
 		return access.Allow
 	default:

@@ -37,7 +37,8 @@ type naming int
 const (
 	nobody    naming = iota // not at all
 	byAccount               // by its account
-	itself                  // as everybody, by its own ARN or by its role's
+	byRole                  // by the ARN of its role
+	itself                  // as everybody or by its own ARN
 )
 
 // namedPrincipal is a Principal ready to be compared.
@@ -76,10 +77,12 @@ func (s *statement) names(c *Caller) naming {
 	for i := range s.principals {
 		p := &s.principals[i]
 		switch {
-		case p.Principal == Everybody(), p.is(c.self(p.Type)), p.Type == AWS && p.is(c.Role):
+		case p.Principal == Everybody(), p.is(c.self(p.Type)):
 			return itself
+		case p.Type == AWS && p.is(c.Role):
+			named = byRole
 		case p.account != "" && p.account == c.Account:
-			named = byAccount
+			named = max(named, byAccount)
 		}
 	}
 	// The root user is its account.

@@ -48,6 +48,12 @@ type Decision struct {
 	// account's identity policies (IAM User Guide, "AWS JSON policy elements:
 	// Principal", AWS account principals).
 	Account bool
+	// Role says of an Allow that the caller is named by the ARN of its role, and
+	// not as "*" or by the ARN of its session. Such an allow does not pass a
+	// permissions boundary or session policies of the caller that do not allow too
+	// (IAM User Guide, "Permissions boundaries for IAM entities" and "Policy
+	// evaluation logic").
+	Role bool
 }
 
 // Evaluate answers one question. Who has many compiles the document once.
@@ -121,10 +127,10 @@ func (c *Compiled) Evaluate(q Query) Decision {
 		q.Keys = MapKeys(nil)
 	}
 	q.Action = strings.ToLower(q.Action)
-	decision := Decision{Statement: -1}
+	decision, strongest := Decision{Statement: -1}, nobody
 	for i := range c.statements {
 		s := &c.statements[i]
-		if s.effect != Deny && (s.effect != Allow || decision.Effect == Allow && !decision.Account) {
+		if s.effect != Deny && (s.effect != Allow || strongest == itself) {
 			continue // it cannot change the decision
 		}
 		named := s.applies(&q)
@@ -132,8 +138,9 @@ func (c *Compiled) Evaluate(q Query) Decision {
 		case named == nobody:
 		case s.effect == Deny:
 			return Decision{Effect: Deny, Statement: i, Sid: s.sid}
-		case decision.Effect == Silent || named == itself:
-			decision = Decision{Effect: Allow, Statement: i, Sid: s.sid, Account: named == byAccount}
+		case named > strongest:
+			decision = Decision{Effect: Allow, Statement: i, Sid: s.sid, Account: named == byAccount, Role: named == byRole}
+			strongest = named
 		}
 	}
 	return decision

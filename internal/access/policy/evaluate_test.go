@@ -244,16 +244,40 @@ func TestDecisions(t *testing.T) {
 		want       Decision
 	}{
 		{"nothing applies", []string{other}, Decision{Statement: -1}},
-		{"by account", []string{other, byAccount}, Decision{Allow, 1, "account", true}},
-		{"by account twice", []string{byAccount, byAccount}, Decision{Allow, 0, "account", true}},
-		{"by account, then by name", []string{byAccount, other, byName}, Decision{Allow, 2, "name", false}},
-		{"by name, then by account", []string{byName, byAccount}, Decision{Allow, 0, "name", false}},
-		{"the first of two", []string{star, byName}, Decision{Allow, 0, "star", false}},
-		{"deny last", []string{byName, star, no}, Decision{Deny, 2, "no", false}},
-		{"deny first", []string{no, byName}, Decision{Deny, 0, "no", false}},
-		{"deny between", []string{byAccount, no, byName}, Decision{Deny, 1, "no", false}},
+		{"by account", []string{other, byAccount}, Decision{Allow, 1, "account", true, false}},
+		{"by account twice", []string{byAccount, byAccount}, Decision{Allow, 0, "account", true, false}},
+		{"by account, then by name", []string{byAccount, other, byName}, Decision{Allow, 2, "name", false, false}},
+		{"by name, then by account", []string{byName, byAccount}, Decision{Allow, 0, "name", false, false}},
+		{"the first of two", []string{star, byName}, Decision{Allow, 0, "star", false, false}},
+		{"deny last", []string{byName, star, no}, Decision{Deny, 2, "no", false, false}},
+		{"deny first", []string{no, byName}, Decision{Deny, 0, "no", false, false}},
+		{"deny between", []string{byAccount, no, byName}, Decision{Deny, 1, "no", false, false}},
 	} {
 		if got := ask(t, pull(ann), tc.statements...); got != tc.want {
+			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
+		}
+	}
+}
+
+// A session that is named by its role's ARN is not named itself.
+func TestDecisionsAboutRoles(t *testing.T) {
+	session := Caller{Account: account, ARN: "arn:aws:sts::123456789012:assumed-role/ci/s1", Role: "arn:aws:iam::123456789012:role/ci"}
+	byAccount := `"Sid":"account",` + allowed(`"Principal":{"AWS":"123456789012"}`)
+	byRole := `"Sid":"role",` + allowed(`"Principal":{"AWS":"arn:aws:iam::123456789012:role/ci"}`)
+	bySession := `"Sid":"session",` + allowed(`"Principal":{"AWS":"arn:aws:sts::123456789012:assumed-role/ci/s1"}`)
+	star := `"Sid":"star",` + allowed(principal)
+	for _, tc := range []struct {
+		name       string
+		statements []string
+		want       Decision
+	}{
+		{"by role", []string{byRole}, Decision{Allow, 0, "role", false, true}},
+		{"by account, then by role", []string{byAccount, byRole}, Decision{Allow, 1, "role", false, true}},
+		{"by role, then by account", []string{byRole, byAccount}, Decision{Allow, 0, "role", false, true}},
+		{"by role, then itself", []string{byRole, bySession}, Decision{Allow, 1, "session", false, false}},
+		{"by role, then as everybody", []string{byRole, star}, Decision{Allow, 1, "star", false, false}},
+	} {
+		if got := ask(t, pull(session), tc.statements...); got != tc.want {
 			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
 		}
 	}

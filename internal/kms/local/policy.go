@@ -119,6 +119,8 @@ func (k keyPolicies) Tell(ctx context.Context, req access.Request, tell func(acc
 	switch {
 	case d.Effect == policy.Deny:
 		v, note = access.Deny, ""
+	case d.Effect == policy.Allow && d.Role:
+		v, note = access.AllowRole, ""
 	case d.Effect == policy.Allow && (!d.Account || req.CrossAccount()):
 		v, note = access.Allow, ""
 	case d.Effect == policy.Allow:

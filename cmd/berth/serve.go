@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -60,6 +61,11 @@ func (f *serverFlags) open(ctx context.Context, env *environment) (*server.Serve
 	if f.cfg.FirstRegion == "" {
 		f.cfg.FirstRegion = env.getenv("AWS_DEFAULT_REGION")
 	}
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program, which scans images in processes of its own: %w", err)
+	}
+	f.cfg.Scan.Command = []string{exe, scanWorkerCommand}
 	s, err := server.New(ctx, f.cfg, log)
 	if err != nil {
 		return nil, err

@@ -84,3 +84,8 @@ func wireProgress(b meta.Backfill) *ecr.ReplicationBackfillProgress {
 		TotalReplicationCount: &total, CompletedReplicationCount: &completed, FailedReplicationCount: &failed,
 	}
 }
+
+// noSuchPage refuses a token that this listing never gave.
+func noSuchPage() error {
+	return ecr.NewException(ecr.CodeInvalidParameter, "Invalid parameter at 'NextToken' failed to satisfy constraint: 'Invalid next token provided'")
+}

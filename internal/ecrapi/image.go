@@ -148,7 +148,7 @@ func describeImages(d *Door, ctx context.Context, c call, in *ecr.DescribeImages
 			LastArchivedAt: ecr.At(img.ArchivedAt), LastActivatedAt: ecr.At(img.ActivatedAt),
 		}
 		if img.Scan != nil {
-			detail.ImageScanStatus = wireScanStatus(*img.Scan)
+			detail.ImageScanStatus, detail.ImageScanFindingsSummary = wireScanStatus(*img.Scan), wireSummary(*img.Scan)
 		}
 		out.ImageDetails = append(out.ImageDetails, detail)
 	}

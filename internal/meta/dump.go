@@ -47,6 +47,10 @@ func Tables(version int) []Table {
 	if version >= 9 {
 		out = append(out, tablesOf9()...)
 	}
+	if version >= 10 {
+		out.with("image_scans", "completed_at int", "source_updated_at int", "counts text", "attempts int", "claimed_until int")
+		out = append(out, tablesOf10()...)
+	}
 	if version >= 11 {
 		out.with("blobs", "sealed bytes")
 	}
@@ -157,6 +161,16 @@ func tablesOf9() []Table {
 		{"secret_versions", []string{
 			"arn text", "id text", "stages text", "kms_key text", "wrapped bytes", "value bytes", "created_at int", "accessed_at int",
 		}, 2, false},
+	}
+}
+
+// tablesOf10 are those that version 10 added. Advisories are left out: they are
+// everybody's, and imported again.
+func tablesOf10() []Table {
+	return []Table{
+		{"image_scan_findings", []string{"image_id int", "scan_type text", "findings bytes"}, 2, false},
+		{"image_inventories", []string{"image_id int", "inventory bytes", "read_at int"}, 1, false},
+		{"image_packages", []string{"ecosystem text", "package text", "image_id int"}, 3, false},
 	}
 }
 

@@ -88,6 +88,11 @@ func (tx *Tx) ImageByDigest(repositoryID int64, digest string) (Image, error) {
 		WHERE i.repository_id = $1 AND i.digest = $2`, repositoryID, digest)
 }
 
+// ImageByID finds an image without its bytes.
+func (tx *Tx) ImageByID(id int64) (Image, error) {
+	return get(tx, scanImage, `SELECT `+imageColumns+` FROM images i WHERE i.id = $1`, id)
+}
+
 // ImageByTag finds the image that a tag names now.
 func (tx *Tx) ImageByTag(repositoryID int64, tag string) (Image, error) {
 	return get(tx, scanImage, `SELECT `+imageColumns+` FROM tags t JOIN images i ON i.id = t.image_id

@@ -208,7 +208,7 @@ func describer(tx *meta.Tx, s meta.Scope) (func(meta.Image) (ImageDetail, error)
 		scan, err := tx.Scan(img.ID, c.Type)
 		switch {
 		case err == nil:
-			scan = explained(scan)
+			scan = shown(scan)
 			out.Scan = &scan
 		case !errors.Is(err, meta.ErrNotFound):
 			return out, err

@@ -23,15 +23,10 @@ const (
 // among them).
 const scanQuota = 24 * time.Hour
 
-// pendingDescription says why a scan that waits does so.
-const pendingDescription = "The scan waits for a scanner, which this version of Berth does not have."
-
 // StartScan asks for a scan of an image, as StartImageScan does.
 //
-// There is no scanner yet. The request is kept in the queue from which the
-// scanner will take it, with the time and the reason, and its status says that
-// it waits: PENDING, not IN_PROGRESS as of ECR. Nothing claims that an image was
-// scanned.
+// The request is kept in the queue from which package scan takes it; it is
+// IN_PROGRESS from then on, as in ECR, and outlives the server.
 //
 // Source: API_StartImageScan. With enhanced scanning there are no scans by hand.
 func (r *Registry) StartScan(ctx context.Context, s meta.Scope, name string, ref ImageRef) (scan meta.Scan, err error) {
@@ -62,7 +57,7 @@ func (r *Registry) StartScan(ctx context.Context, s meta.Scope, name string, ref
 		scan = pendingScan(img, ScanBasic, ScanReasonManual, now)
 		return tx.PutScan(scan)
 	})
-	return explained(scan), err
+	return shown(scan), err
 }
 
 // checkBasicScanning refuses what enhanced scanning does not have.
@@ -85,11 +80,14 @@ func pendingScan(img meta.Image, kind, reason string, now time.Time) meta.Scan {
 	return meta.Scan{ImageID: img.ID, Type: kind, Status: meta.ScanPending, Reason: reason, RequestedAt: now}
 }
 
-// explained gives a scan that waits its description, which is not kept: it is
-// about the program, not about the image.
-func explained(s meta.Scan) meta.Scan {
-	if s.Status == meta.ScanPending {
-		s.Description = pendingDescription
+// shown is a scan as clients see it: basic scanning has no status for one that
+// waits, and enhanced scanning none for one that runs.
+func shown(s meta.Scan) meta.Scan {
+	if s.Status == meta.ScanPending || s.Status == meta.ScanInProgress {
+		s.Status, s.Description = meta.ScanInProgress, ""
+		if s.Type == ScanEnhanced {
+			s.Status = meta.ScanPending
+		}
 	}
 	return s
 }
@@ -105,29 +103,4 @@ func scanPushed(tx *meta.Tx, repo meta.Repository, img meta.Image, now time.Time
 		return err
 	}
 	return tx.PutScan(pendingScan(img, c.Type, ScanReasonPush, now))
-}
-
-// Scan finds the last scan of an image by the type of scanning that the registry
-// has now (changing the type hides the scans of the other one), and the image's
-// digest. ScanNotFound: there was none.
-//
-// Source: API_DescribeImageScanFindings.
-func (r *Registry) Scan(ctx context.Context, s meta.Scope, name string, ref ImageRef) (scan meta.Scan, digest string, err error) {
-	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
-		img, err := namedImage(tx, repo, ref)
-		if err != nil {
-			return err
-		}
-		c, err := readScanConfig(tx, s)
-		if err != nil {
-			return err
-		}
-		digest = img.Digest
-		scan, err = tx.Scan(img.ID, c.Type)
-		if errors.Is(err, meta.ErrNotFound) {
-			return refuse(ScanNotFound, "Image scan does not exist for the image with '%s' in the repository with name '%s' in the registry with id '%s'", ref, name, s.Account)
-		}
-		return err
-	})
-	return explained(scan), digest, err
 }

@@ -47,6 +47,7 @@ type Config struct {
 	// do not exist, so that the configuration of another place can be applied.
 	CreateKMSKeys bool
 	GC            GC
+	Scan          Scan
 	// LifecycleInterval is the time between two evaluations of a lifecycle policy;
 	// 0: an hour; negative: never.
 	LifecycleInterval time.Duration
@@ -79,6 +80,15 @@ type GC struct {
 	Interval time.Duration // between two collections; default an hour, negative: never
 	Lease    time.Duration // a blob stays for so long after its upload, mount or last probe; default a day
 	Grace    time.Duration // bytes stay for so long after their row died; default an hour
+}
+
+// Scan says how images are scanned.
+type Scan struct {
+	// Command is a program with its arguments that calls worker.Serve. None:
+	// scans wait for a server that has one.
+	Command  []string
+	Parallel int // scans at the same time; 0 is 1
+	Temp     string
 }
 
 // WithDefaults fills in what is left zero.

@@ -27,6 +27,8 @@ import (
 	"berth/internal/pullthrough"
 	"berth/internal/registry"
 	"berth/internal/secretsapi"
+	"berth/internal/scan"
+	"berth/internal/scan/worker"
 	"berth/internal/trail"
 )
 
@@ -274,6 +276,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.cfg.Scrub.Every >= 0 {
 		idle.Go(func() { s.storage.Auditor(s.log).NewScrubber(s.cfg.Scrub).Run(background) })
 	}
+	if len(s.cfg.Scan.Command) > 0 {
+		idle.Go(func() { s.newScanner().Run(background) })
+	}
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()
 
@@ -310,6 +315,14 @@ func (s *Server) applyLifecycles(ctx context.Context, every time.Duration) {
 			s.log.Error("apply lifecycle policies", "err", err)
 		}
 	}
+}
+
+// newScanner makes what works on the queue of scans.
+func (s *Server) newScanner() *scan.Scanner {
+	return scan.New(scan.Options{
+		DB: s.storage.DB, Registry: s.registry, Log: s.log, Parallel: s.cfg.Scan.Parallel,
+		Worker: worker.Options{Command: s.cfg.Scan.Command, Temp: s.cfg.Scan.Temp, Limits: worker.DefaultLimits},
+	})
 }
 
 // destroyKeys destroys KMS keys and secrets when their time has come, until ctx

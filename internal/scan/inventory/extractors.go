@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"fmt"
+	"math"
 
 	cpb "github.com/google/osv-scalibr/binary/proto/config_go_proto"
 	"github.com/google/osv-scalibr/extractor/filesystem"
@@ -39,7 +40,9 @@ const (
 )
 
 func extractors() ([]filesystem.Extractor, error) {
-	settings := &cpb.PluginConfig{PluginSpecific: []*cpb.PluginSpecificConfig{{
+	// They are asked about files beyond the limit too, so that leaving one out
+	// is this package's decision, and said.
+	settings := &cpb.PluginConfig{MaxFileSizeBytes: math.MaxInt64, PluginSpecific: []*cpb.PluginSpecificConfig{{
 		Config: &cpb.PluginSpecificConfig_JavaArchive{JavaArchive: &cpb.JavaArchiveConfig{
 			MaxOpenedBytes: maxOpenedArchive, MaxZipDepth: maxNestedArchives, HashJars: proto.Bool(false),
 		}},

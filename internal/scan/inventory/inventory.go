@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/google/osv-scalibr/extractor/filesystem"
@@ -131,6 +132,11 @@ func (r *reading) layer(l Layer) error {
 		if err := r.entry(l, header, archive); err != nil {
 			return err
 		}
+	}
+	// What comes after the archive is padding; reading it checks that the
+	// compressed stream is whole.
+	if _, err := io.Copy(io.Discard, counted); err != nil {
+		return unreadable(err)
 	}
 	for name, flags := range r.here {
 		r.hidden[name] |= flags
@@ -262,6 +268,9 @@ func (r *reading) file(l Layer, name string, info fs.FileInfo, body io.Reader) e
 		return nil
 	}
 	if info.Size() > r.limits.File {
+		if slices.ContainsFunc(later, isDatabase) {
+			return &LimitError{fmt.Sprintf("the package database %s is larger than %d bytes", name, r.limits.File)}
+		}
 		r.warn("%s is left out: it is larger than %d bytes", name, r.limits.File)
 		return nil
 	}

@@ -146,6 +146,11 @@ func (t *tree) isDir(name string) bool {
 			return true
 		}
 	}
+	for p := range t.links {
+		if _, ok := below(p, name); ok {
+			return true
+		}
+	}
 	return false
 }
 

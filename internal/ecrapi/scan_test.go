@@ -45,7 +45,7 @@ func TestScansOfTheAPI(t *testing.T) {
 	c.call("StartImageScan", `{"repositoryName":"app","imageId":{"imageTag":"index"}}`).refused(400, "UnsupportedImageTypeException", "cannot be scanned")
 	out := c.call("StartImageScan", image).ok()
 	status := out["imageScanStatus"].(map[string]any)
-	if status["status"] != "PENDING" || fmt.Sprint(out["registryId"], out["repositoryName"], out["imageId"]) != "000000000000appmap[imageTag:v1]" {
+	if status["status"] != "IN_PROGRESS" || fmt.Sprint(out["registryId"], out["repositoryName"], out["imageId"]) != "000000000000appmap[imageTag:v1]" {
 		t.Errorf("started %v", out)
 	}
 	c.call("StartImageScan", image).refused(400, "LimitExceededException", "The scan quota per image has been exceeded. Wait and try again.")

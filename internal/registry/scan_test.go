@@ -3,6 +3,7 @@ package registry_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"testing"
 	"time"
 
@@ -41,26 +42,27 @@ func (b *bench) config(c registry.ScanConfig) {
 
 const quotaText = "The scan quota per image has been exceeded. Wait and try again."
 
-// A scan that was asked for waits, and nothing says that it was made.
+// A scan that was asked for waits for a scanner, and is in progress for clients.
 func TestScanByHand(t *testing.T) {
 	b := newBench(t)
 	ctx := t.Context()
 	b.create("app")
 	img := b.push("app", "v1", b.image())
-	_, _, err := b.Scan(ctx, scope, "app", byTag("v1"))
+	_, err := b.Scan(ctx, scope, "app", byTag("v1"), "", 10)
 	wantRefusal(t, err, registry.ScanNotFound, "Image scan does not exist for the image with '{imageDigest:'null', imageTag:'v1'}' in the repository with name 'app' in the registry with id '123456789012'")
 	if d := b.detail("app", img); d.Scan != nil {
 		t.Errorf("described with the scan %+v", d.Scan)
 	}
 	started, err := b.StartScan(ctx, scope, "app", byTag("v1"))
-	if err != nil || started.Status != "PENDING" || started.Reason != registry.ScanReasonManual || started.Description == "" || !started.RequestedAt.Equal(b.clock()) {
+	if err != nil || started.Status != "IN_PROGRESS" || started.Reason != registry.ScanReasonManual || started.Description != "" || !started.RequestedAt.Equal(b.clock()) {
 		t.Errorf("started %+v, %v", started, err)
 	}
-	found, digest, err := b.Scan(ctx, scope, "app", byDigest(img))
-	if err != nil || digest != img.Digest().String() || found.Status != "PENDING" || found.Description != started.Description {
+	view, err := b.Scan(ctx, scope, "app", byDigest(img), "", 10)
+	found, digest := view.Scan, view.Image.Digest
+	if err != nil || digest != img.Digest().String() || found.Status != "IN_PROGRESS" || found.Description != started.Description {
 		t.Errorf("found %+v of %s, %v", found, digest, err)
 	}
-	if d := b.detail("app", img); d.Scan == nil || *d.Scan != found {
+	if d := b.detail("app", img); d.Scan == nil || !reflect.DeepEqual(*d.Scan, found) {
 		t.Errorf("described with the scan %+v", d.Scan)
 	}
 	if got := b.scans(); fmt.Sprint(got) != fmt.Sprint([]string{b.queued(img, "BASIC", "MANUAL")}) {
@@ -104,10 +106,10 @@ func TestScanIsRefused(t *testing.T) {
 	wantRefusal(t, err, registry.FeatureDisabled, "This feature is disabled")
 	_, err = b.SetScanOnPush(ctx, scope, "app", true)
 	wantRefusal(t, err, registry.FeatureDisabled, "This feature is disabled")
-	_, _, err = b.Scan(ctx, scope, "app", byTag("docker")) // of basic scanning, and hidden
+	_, err = b.Scan(ctx, scope, "app", byTag("docker"), "", 10) // of basic scanning, and hidden
 	wantRefusal(t, err, registry.ScanNotFound, "")
 	b.config(registry.ScanConfig{})
-	if _, _, err := b.Scan(ctx, scope, "app", byTag("docker")); err != nil {
+	if _, err := b.Scan(ctx, scope, "app", byTag("docker"), "", 10); err != nil {
 		t.Errorf("back to basic scanning: %v", err)
 	}
 	if repo, err := b.SetScanOnPush(ctx, scope, "app", true); err != nil || !repo.ScanOnPush {
@@ -139,14 +141,14 @@ func TestScanOnPush(t *testing.T) {
 	if err := errors.Join(b.tag("app", "v2", img), b.tag("app", "v3", img)); err != nil { // the same image
 		t.Fatal(err)
 	}
-	if scan, _, err := b.Scan(ctx, scope, "app", byTag("v3")); err != nil || !scan.RequestedAt.Equal(pushed) {
+	if scan, err := b.Scan(ctx, scope, "app", byTag("v3"), "", 10); err != nil || !scan.RequestedAt.Equal(pushed) {
 		t.Errorf("a new tag asked for a scan: %+v, %v", scan, err)
 	}
 	b.class("app", byTag("multi"), registry.StorageArchive)
 	b.class("app", byTag("v1"), registry.StorageArchive)
 	b.class("app", byTag("v1"), registry.StorageStandard)
 	b.finish()
-	if scan, _, err := b.Scan(ctx, scope, "app", byTag("v1")); err != nil || !scan.RequestedAt.Equal(b.clock()) {
+	if scan, err := b.Scan(ctx, scope, "app", byTag("v1"), "", 10); err != nil || !scan.RequestedAt.Equal(b.clock()) {
 		t.Errorf("a restored image: %+v, %v", scan, err)
 	}
 	if _, err := b.SetScanOnPush(ctx, scope, "app", false); err != nil {
@@ -155,7 +157,7 @@ func TestScanOnPush(t *testing.T) {
 	b.class("app", byTag("v1"), registry.StorageArchive)
 	b.class("app", byTag("v1"), registry.StorageStandard)
 	b.finish()
-	_, _, err = b.Scan(ctx, scope, "app", byTag("v1")) // what was found before archiving is gone
+	_, err = b.Scan(ctx, scope, "app", byTag("v1"), "", 10) // what was found before archiving is gone
 	wantRefusal(t, err, registry.ScanNotFound, "")
 
 	b.config(registry.ScanConfig{Type: registry.ScanEnhanced, Rules: []registry.ScanRule{{Frequency: registry.ScanContinuously, Filters: []string{"ap*"}}}})

@@ -59,11 +59,11 @@ func Tables(version int) []Table {
 
 type tables []Table
 
-// with adds a column to a table.
-func (ts tables) with(name, column string) {
+// with adds columns to a table.
+func (ts tables) with(name string, columns ...string) {
 	for i := range ts {
 		if ts[i].Name == name {
-			ts[i].Columns = append(ts[i].Columns, column)
+			ts[i].Columns = append(ts[i].Columns, columns...)
 		}
 	}
 }

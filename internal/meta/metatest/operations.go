@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -170,11 +171,11 @@ func scans(t *testing.T, db *meta.DB) {
 			t.Errorf("the repository of a scan is %+v; one that is not there: %v", repo, err)
 		}
 		waiting, err := tx.PendingScans(10)
-		if len(waiting) != 2 || waiting[0] != b || waiting[1] != a {
+		if !reflect.DeepEqual(waiting, []meta.Scan{b, a}) {
 			t.Errorf("pending %+v", waiting)
 		}
 		got, err2 := tx.Scan(images[0].ID, "ENHANCED")
-		if got != enhanced {
+		if !reflect.DeepEqual(got, enhanced) {
 			t.Errorf("read %+v", got)
 		}
 		if _, err := tx.Scan(images[1].ID, "ENHANCED"); !errors.Is(err, meta.ErrNotFound) {
@@ -189,7 +190,7 @@ func scans(t *testing.T, db *meta.DB) {
 	view(t, db, func(tx *meta.Tx) error {
 		got, err := tx.Scan(images[0].ID, "BASIC")
 		waiting, err2 := tx.PendingScans(10)
-		if got != a || len(waiting) != 0 {
+		if !reflect.DeepEqual(got, a) || len(waiting) != 0 {
 			t.Errorf("read %+v, pending %+v", got, waiting)
 		}
 		return errors.Join(err, err2)

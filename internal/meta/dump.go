@@ -33,9 +33,7 @@ func Tables(version int) []Table {
 		out = append(out, tablesOf5()...)
 	}
 	if version >= 6 {
-		for _, column := range []string{"status text", "archived_at int", "activated_at int"} {
-			out.with("images", column)
-		}
+		out.with("images", "status text", "archived_at int", "activated_at int")
 		out = append(out, tablesOf6()...)
 	}
 	if version >= 7 {

@@ -26,9 +26,9 @@ import (
 	"berth/internal/ociapi"
 	"berth/internal/pullthrough"
 	"berth/internal/registry"
-	"berth/internal/secretsapi"
 	"berth/internal/scan"
 	"berth/internal/scan/worker"
+	"berth/internal/secretsapi"
 	"berth/internal/trail"
 )
 

@@ -22,7 +22,7 @@ const (
 )
 
 // ScanConfig says which repositories of a registry are scanned, and how. The
-// scanner itself comes later: until then this decides what is put into its queue.
+// scanner (package scan) works on what this puts into its queue.
 type ScanConfig struct {
 	Type  string     `json:"type"`
 	Rules []ScanRule `json:"rules"`

@@ -100,7 +100,7 @@ func (r *Registry) AccountSetting(ctx context.Context, s meta.Scope, name string
 
 // SetAccountSetting changes an account setting of a registry. BLOB_MOUNTING
 // decides about the next mount; the others have one value each today, and
-// basic scanning, which BASIC_SCAN_TYPE_VERSION is about, comes later.
+// basic scanning has no other version of itself.
 func (r *Registry) SetAccountSetting(ctx context.Context, s meta.Scope, name, value string) error {
 	values, err := valuesOf(name)
 	if err != nil {

@@ -23,7 +23,7 @@ func wireEnhanced(c call, repository string, view registry.ScanView, f registry.
 	fixed := "NotAvailable"
 	if f.Fixed != "" {
 		fixed, out.FixAvailable = f.Fixed, "YES"
-		out.Remediation.Recommendation.Text = "Update " + f.Package + " to " + f.Fixed
+		out.Remediation.Recommendation.Text = strings.Join([]string{"Update", f.Package, "to", f.Fixed}, " ")
 	}
 	details := &ecr.PackageVulnerabilityDetails{
 		VulnerabilityID: f.Name, Source: vulnerabilitySource(f), SourceURL: f.URL, VendorSeverity: f.VendorWord,

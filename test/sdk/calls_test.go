@@ -206,9 +206,9 @@ func imageCalls() map[string]validCall {
 				RepositoryName: &w.repo, MaxResults: aws.Int32(3), Filter: &types.DescribeImagesFilter{ImageStatus: types.ImageStatusFilterAny},
 			}))
 		}, []string{
-			".imageDetails[].imageScanFindingsSummary", // nothing is scanned yet
-			".imageDetails[].lastRecordedPullTime",     // it is written with a delay
-			".imageDetails[].lastActivatedAt",          // no image was restored
+			".imageDetails[].imageScanFindingsSummary", ".imageDetails[].imageScanStatus.description", // the scan is not over
+			".imageDetails[].lastRecordedPullTime", // it is written with a delay
+			".imageDetails[].lastActivatedAt",      // no image was restored
 		}},
 		"ListImageReferrers": {func(w *world) error {
 			c := w.newImage()

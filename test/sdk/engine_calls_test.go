@@ -53,11 +53,11 @@ func statusCalls() map[string]validCall {
 	}
 	return map[string]validCall{
 		// The answer repeats the image as it was named.
-		"StartImageScan": {scan, []string{".imageId.imageDigest"}},
+		"StartImageScan": {scan, []string{".imageId.imageDigest", ".imageScanStatus.description"}},
 		"DescribeImageScanFindings": {func(w *world) error {
 			w.need(scan(w))
 			return failed(w.DescribeImageScanFindings(w.Context(), &ecr.DescribeImageScanFindingsInput{RepositoryName: &w.repo, ImageId: v1}))
-		}, []string{".imageScanFindings", ".nextToken"}}, // nothing is scanned yet
+		}, []string{".imageScanFindings", ".imageScanStatus.description", ".nextToken"}}, // the scan is not over
 		"UpdateImageStorageClass": {func(w *world) error {
 			w.newImage()
 			return failed(w.UpdateImageStorageClass(w.Context(), &ecr.UpdateImageStorageClassInput{

@@ -30,13 +30,18 @@ func tunnel(t *testing.T, to string) (url string) {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
 		}
-		w.WriteHeader(http.StatusOK)
-		here, _, err := http.NewResponseController(w).Hijack()
+		// The answer comes after Hijack: what the client sends upon it is nobody else's to read.
+		here, sent, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		go func() { _, _ = io.Copy(there, here); _ = there.Close() }() // ends with either side
+		if _, err := io.WriteString(here, "HTTP/1.1 200 OK\r\n\r\n"); err != nil {
+			_ = there.Close()
+			_ = here.Close()
+			return
+		}
+		go func() { _, _ = io.Copy(there, sent); _ = there.Close() }() // ends with either side
 		_, _ = io.Copy(here, there)
 		_ = here.Close()
 	}))

@@ -39,6 +39,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string, crea
 	flags.StringSliceVar(&c.Upstreams, "upstream", nil, "HOST=URL: where cache rules reach the upstream registry HOST; repeated or with commas")
 	flags.DurationVar(&c.GC.Interval, "gc-interval", 0, "time between two garbage collections (default 1h; negative: never)")
 	addGraceFlags(flags, &c.GC, "gc-")
+	flags.IntVar(&c.MaxConnections, "max-connections", 0, "connections served at a time; more wait until one ends (default 10000; negative: any number)")
 	flags.DurationVar(&c.LifecycleInterval, "lifecycle-interval", 0, "time between two evaluations of a lifecycle policy (default 1h; negative: never)")
 	flags.DurationVar(&c.Scrub.Every, "scrub-every", 0, "time in which every layer is read and verified once (default 720h; negative: never)")
 	flags.Int64Var(&c.Scrub.Rate, "scrub-rate", 0, "bytes per second that this reads at most (default 20 MiB)")

@@ -104,7 +104,7 @@ var budget = map[string]string{
 	"deps.dev/util/resolve":                     "osv-scalibr: Java archives",
 	"deps.dev/util/semver":                      "osv-scalibr: Java archives",
 	"cloud.google.com/go/compute/metadata":      "osv-scalibr, for clients that we do not make",
-	"golang.org/x/net":                          "osv-scalibr, for clients that we do not make",
+	"golang.org/x/net":                          "a limit on connections; osv-scalibr, for clients that we do not make",
 	"golang.org/x/oauth2":                       "osv-scalibr, for clients that we do not make",
 	"google.golang.org/genproto/googleapis/api": "osv-scalibr, for clients that we do not make",
 	"google.golang.org/genproto/googleapis/rpc": "osv-scalibr, for clients that we do not make",

@@ -48,6 +48,9 @@ type Config struct {
 	CreateKMSKeys bool
 	GC            GC
 	Scan          Scan
+	// MaxConnections is how many connections are served at a time; more wait until
+	// one ends. 0: 10,000; negative: any number.
+	MaxConnections int
 	// LifecycleInterval is the time between two evaluations of a lifecycle policy;
 	// 0: an hour; negative: never.
 	LifecycleInterval time.Duration
@@ -298,4 +301,13 @@ func (c Config) lifecycleInterval() time.Duration {
 		return time.Hour
 	}
 	return c.LifecycleInterval
+}
+
+const defaultConnections = 10_000
+
+func (c Config) maxConnections() int {
+	if c.MaxConnections == 0 {
+		return defaultConnections
+	}
+	return c.MaxConnections
 }

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	"berth/internal/access"
 	"berth/internal/access/sigv4"
 	"berth/internal/access/token"
@@ -216,6 +218,9 @@ func listen(cfg Config, log *slog.Logger) (net.Listener, error) {
 	l, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s (%w): stop what uses the port or choose another with --listen", cfg.Listen, cause(err))
+	}
+	if most := cfg.maxConnections(); most > 0 {
+		l = netutil.LimitListener(l, most)
 	}
 	if cfg.TLSCert == "" {
 		return l, nil

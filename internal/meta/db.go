@@ -44,7 +44,8 @@ type Backend interface {
 	// what it appends to, it resets first.
 	Update(ctx context.Context, fn func(Querier) error) error
 	// UpdateRelaxed is Update, but for one thing: a power cut soon after may take
-	// the changes back, all of them. The end of the process does not.
+	// the changes back, all of them, and so may a crash of a database server. The
+	// end of this process does not.
 	UpdateRelaxed(ctx context.Context, fn func(Querier) error) error
 	// Ping reports whether the database answers.
 	Ping(ctx context.Context) error

@@ -210,6 +210,9 @@ func (r *fetch) next(p []byte) (int, error) {
 	for {
 		if r.body == nil {
 			if err := r.open(); err != nil {
+				if r.read > 0 && unreachable(err) && r.resume() {
+					continue
+				}
 				return 0, err
 			}
 		}
@@ -219,14 +222,29 @@ func (r *fetch) next(p []byte) (int, error) {
 		}
 		_ = r.body.Close() // it broke off; that is what is reported
 		r.body = nil
-		if r.resumed >= maxResumes || r.ctx.Err() != nil {
+		if !r.resume() {
 			return n, err
 		}
-		r.resumed++
 		if n > 0 {
 			return n, nil
 		}
 	}
+}
+
+// resume counts one more attempt to go on, and tells whether it may be made.
+func (r *fetch) resume() bool {
+	if r.resumed >= maxResumes || r.ctx.Err() != nil {
+		return false
+	}
+	r.resumed++
+	return true
+}
+
+// unreachable is whether the upstream gave no answer, or one that may be another
+// soon.
+func unreachable(err error) bool {
+	var e *upstream.Error
+	return errors.As(err, &e) && e.Kind == upstream.Unavailable
 }
 
 func (r *fetch) open() error {

@@ -252,6 +252,8 @@ func TestStoresGoAndComeBack(t *testing.T) {
 	c.s3.Start(t)
 	back("after S3 was away")
 	all[1].want(202, "PATCH", location, more[6<<20:])
+	// How far an upload got is not flushed; what commits after it takes it along.
+	push(t, all, "app", "v2", layer)
 
 	c.postgres.Stop(t, "immediate")
 	gone = time.Now()

@@ -286,13 +286,15 @@ func (b *bench) wantAll(name string, c testkit.Content) {
 	}
 }
 
-// settled waits until a tag is an image of the repository.
+// settled waits until a tag is an image of the repository, and nothing more is on
+// its way: who refers to an image is asked for after it has its tag.
 func (b *bench) settled(name, tag string, want testkit.Content) {
 	b.t.Helper()
 	b.eventually("the tag "+tag, func() bool {
 		img, err := b.registry.Image(context.Background(), scope, name, registry.ImageRef{Tag: tag})
 		return err == nil && img.Digest == want.Digest().String()
 	})
+	b.eventually("the end of the import", b.cache.Idle)
 	for blob, isManifest := range want.All() {
 		var err error
 		if isManifest {

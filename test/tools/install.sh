@@ -7,7 +7,7 @@
 # What cannot be installed is named in one line each; the tests that need it skip and say the same.
 #
 # Usage: install.sh [NAME...]
-#   Without a name it installs everything that is not marked "on-demand"; with names it builds only these programs.
+#   Without a name it installs everything; with names it builds only these programs.
 # Environment:
 #   BERTH_TOOLS          the directory that receives the programs
 #   BERTH_REQUIRE_ALL=1  exit 1 when something is missing at the end
@@ -25,13 +25,9 @@ say() { printf 'tools: %s\n' "$*" >&2; }
 # rows FILE prints the lines of a table without comments and blank lines.
 rows() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$1"; }
 
-# wanted NAME WHEN tells whether a program of go-tools.txt belongs to this run.
+# wanted NAME tells whether a program of go-tools.txt belongs to this run.
 wanted() {
-	if [[ -n $only ]]; then
-		[[ " $only " == *" $1 "* ]]
-	else
-		[[ ${2:-} != on-demand ]]
-	fi
+	[[ -z $only || " $only " == *" $1 "* ]]
 }
 
 install_packages() {
@@ -73,14 +69,14 @@ apt_install() {
 }
 
 install_go_programs() {
-	local name package when stamp started log
+	local name package stamp started log
 	if ! command -v go >/dev/null; then
 		say "no go command on PATH, so nothing can be built"
 		return
 	fi
-	while read -r name package when; do
+	while read -r name package; do
 		stamp=$stamps/$name
-		if ! wanted "$name" "$when" || { [[ -x $bin/$name && -f $stamp ]] && [[ $(<"$stamp") == "$package" ]]; }; then
+		if ! wanted "$name" || { [[ -x $bin/$name && -f $stamp ]] && [[ $(<"$stamp") == "$package" ]]; }; then
 			continue
 		fi
 		started=$SECONDS
@@ -98,9 +94,9 @@ install_go_programs() {
 
 # report names what is missing, one line each, and returns 1 when there is any.
 report() {
-	local name source when status=0
-	while read -r name source when; do
-		if wanted "$name" "$when" && ! command -v "$name" >/dev/null; then
+	local name source status=0
+	while read -r name source; do
+		if wanted "$name" && ! command -v "$name" >/dev/null; then
 			say "missing $name: build it with go install ${source}"
 			status=1
 		fi

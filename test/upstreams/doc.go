@@ -1,3 +1,3 @@
 // Package upstreams pulls through real registries: CNCF distribution with its
-// kinds of login, and another Berth, as crane, skopeo and podman do.
+// kinds of login, and another Berth, as crane and skopeo do.
 package upstreams

@@ -56,8 +56,8 @@ func TestDistributionWithTokens(t *testing.T) {
 	}
 }
 
-// Quay and others: a user name and a password at the registry itself. skopeo and
-// podman pull.
+// Quay and others: a user name and a password at the registry itself. skopeo
+// pulls.
 func TestDistributionWithBasicLogin(t *testing.T) {
 	t.Parallel()
 	image := testkit.RandomImage(t, 3, 200<<10)

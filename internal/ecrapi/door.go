@@ -49,11 +49,12 @@ type Options struct {
 type Door struct {
 	Options
 	routes map[string]route
+	own    map[string]ownOperation
 }
 
 // New makes the door. It fails when a route has no operation in the model.
 func New(o Options) (*Door, error) {
-	d := &Door{Options: o, routes: routes()}
+	d := &Door{Options: o, routes: routes(), own: ownOperations()}
 	return d, checkRoutes(d.routes)
 }
 
@@ -93,12 +94,11 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *Door) serve(w http.ResponseWriter, r *http.Request) (any, error) {
-	op, ok := ecr.LookupTarget(r.Header.Get("X-Amz-Target"))
-	if !ok {
+	op, rt, known, offered := d.find(r.Header.Get("X-Amz-Target"))
+	if !known {
 		return nil, ecr.NewException(ecr.CodeUnknownOperation, "")
 	}
-	rt, ok := d.routes[op.Name]
-	if !ok {
+	if !offered {
 		return nil, ecr.NewException(ecr.CodeUnknownOperation, "The operation "+op.Name+" is not offered by this version of Berth")
 	}
 	if r.ContentLength < 0 || r.ContentLength > smallBody {

@@ -3,14 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/spf13/cobra"
@@ -118,18 +116,7 @@ func (f previewFlags) preview(ctx context.Context, env *environment, repository 
 }
 
 func (f previewFlags) client(ctx context.Context) (*ecr.Client, error) {
-	settings := []func(*config.LoadOptions) error{config.WithSharedConfigProfile(f.profile), config.WithRegion(f.region)}
-	if f.endpoint != "" {
-		settings = append(settings, config.WithBaseEndpoint(f.endpoint))
-	}
-	cfg, err := config.LoadDefaultConfig(ctx, settings...)
-	if err != nil {
-		return nil, fmt.Errorf("the AWS configuration cannot be used: %w", err)
-	}
-	if cfg.Region == "" {
-		return nil, errors.New(`no region is set: pass --region, set AWS_REGION, or run eval "$(berth env)" for a local registry`)
-	}
-	return ecr.NewFromConfig(cfg), nil
+	return ecrClient(ctx, f.endpoint, f.region, f.profile)
 }
 
 // parseMoment reads a day, a time, or a number of days from now; none is now.

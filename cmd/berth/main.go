@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -95,7 +96,7 @@ Every flag has an environment variable: --registry-host is BERTH_REGISTRY_HOST.`
 		newUpCommand(env), newServeCommand(env), newPlanCommand(env), newApplyCommand(env), newDestroyCommand(env),
 		newOutputCommand(env), newEnvCommand(env), newLoginCommand(env), newCredentialHelperCommand(env), newVersionCommand(env),
 		newFsckCommand(env), newGCCommand(env), newRotateKeysCommand(env), newBackupCommand(env), newRestoreCommand(env),
-		newAccountsCommand(env), newPolicyCommand(env), newLifecycleCommand(env), newVulnDBCommand(env), newScanWorkerCommand(env),
+		newAccountsCommand(env), newPolicyCommand(env), newLifecycleCommand(env), newVulnDBCommand(env), newScanCommand(env), newScanWorkerCommand(env),
 	)
 	for _, c := range root.Commands() {
 		markUsageErrors(c)
@@ -104,10 +105,11 @@ Every flag has an environment variable: --registry-host is BERTH_REGISTRY_HOST.`
 }
 
 // markUsageErrors gives wrong flags and arguments their own exit code. plan and
-// policy explain keep 1, since their 2 means changes and denied.
+// policy explain keep 1, since their 2 means changes and denied; so do scan and
+// scan diff, where it means that the policy failed.
 func markUsageErrors(c *cobra.Command) {
 	wrap := func(err error) error {
-		if err == nil || c.Name() == "plan" || c.Name() == "explain" {
+		if err == nil || slices.Contains([]string{"plan", "explain", "scan", "diff"}, c.Name()) {
 			return err
 		}
 		return &exitError{code: usageError, err: fmt.Errorf("%w: see %s --help", err, c.CommandPath())}

@@ -65,7 +65,9 @@ type Package struct {
 
 // severityNames are those of the ECR API, the mildest first (API_ImageScanFinding).
 // Enhanced scanning says UNTRIAGED for UNDEFINED.
-func severityNames() []string { return []string{"UNDEFINED", "INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL"} }
+func severityNames() []string {
+	return []string{"UNDEFINED", "INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL"}
+}
 
 // rank orders severities; an unknown word is UNDEFINED.
 func rank(severity string) int { return max(slices.Index(severityNames(), severity), 0) }

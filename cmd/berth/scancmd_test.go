@@ -34,9 +34,9 @@ func TestScanCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.createRepository(t.Context(), "app/api"); err != nil {
-		t.Fatal(err)
-	}
+	aws := testkit.Tool(t, "aws")
+	env := withoutKeys(append(testkit.AWSEnv(t, r.endpoint, "", "", "us-east-1"), "AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(data, "credentials")))
+	(&scanned{t: t, aws: aws, env: env}).cli("create-repository", "--repository-name", "app/api")
 	dpkg := func(openssl string) testkit.Content {
 		return imageOf(t, layerOf(t, tree{
 			"etc/os-release": {text: debian},
@@ -49,13 +49,11 @@ func TestScanCommand(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	env := append(testkit.AWSEnv(t, r.endpoint, "", "", "us-east-1"), "AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(data, "credentials"))
-	env = withoutKeys(env)
 	run := func(code int, args ...string) (string, string) {
 		t.Helper()
 		res, err := testkit.Command{Path: bin, Args: append([]string{"scan"}, args...), Env: env, Timeout: patience * 4}.Try(t.Context())
-		if err != nil || res.Code != code {
-			t.Fatalf("scan %v: code %d, want %d: %v: %s%s", args, res.Code, code, err, res.Stdout, res.Stderr)
+		if err != nil || res.ExitCode != code {
+			t.Fatalf("scan %v: code %d, want %d: %v: %s%s", args, res.ExitCode, code, err, res.Stdout, res.Stderr)
 		}
 		return res.Stdout, res.Stderr
 	}
@@ -129,7 +127,6 @@ func TestScanCommand(t *testing.T) {
 	if !strings.HasPrefix(stderr, "pushed app/api@sha256:") {
 		t.Errorf("pushed: %s", stderr)
 	}
-	aws := testkit.Tool(t, "aws")
 	res, err := testkit.Command{Path: aws, Env: env, Args: []string{"ecr", "describe-images", "--repository-name", "app/api", "--output", "json",
 		"--query", "imageDetails[?artifactMediaType=='application/vnd.cyclonedx+json'].subjectManifestDigest"}}.Try(t.Context())
 	if err != nil || !bytes.Contains([]byte(res.Stdout), []byte("sha256:")) {

@@ -40,6 +40,10 @@ var budget = map[string]string{
 	"github.com/opencontainers/image-spec": "the structures of manifests",
 	"golang.org/x/sync":                    "errgroup, semaphores and single flights",
 
+	"github.com/CycloneDX/cyclonedx-go":      "bills of materials of berth scan",
+	"github.com/spdx/tools-golang":           "bills of materials of berth scan: the structures of SPDX 2.3",
+	"github.com/anchore/go-struct-converter": "tools-golang",
+
 	"github.com/go-jose/go-jose/v4": "tokens and keys of identity providers (JWS, JWK)",
 
 	"github.com/minio/sio": "sealing of blobs at rest (DARE 2.0)",

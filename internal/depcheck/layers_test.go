@@ -49,6 +49,7 @@ var islands = []island{
 	{"modules", nil, []string{"cmd/berth", "internal/module"}, "the Terraform module's own files, embedded"},
 	{"internal/module", []string{"modules"}, []string{"cmd/berth"},
 		"the native engine speaks only the ECR API, so that it works against AWS itself"},
+	{"internal/findings", nil, []string{"cmd/berth"}, "what the ECR API said about an image, of AWS or of Berth"},
 	{"internal/login", nil, []string{"cmd/berth"}, "a client of the registry, as docker's own helpers are"},
 	{"internal/gen", nil, nil, "code generators, run by go generate"},
 	{"internal/server/servertest", []string{"internal/server"}, []string{"test"}, "a running server for tests"},

@@ -64,7 +64,7 @@ func (r *Report) vulnerability(f Finding, refs references) cdx.Vulnerability {
 		out.Advisories = &[]cdx.Advisory{{URL: f.URL}}
 	}
 	if f.Fixed != "" {
-		out.Recommendation = fmt.Sprintf("Update %s to %s.", f.Package, f.Fixed)
+		out.Recommendation = f.Package + " " + f.Fixed + " is without it."
 	}
 	return out
 }

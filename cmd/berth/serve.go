@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"berth/internal/scan/vulndb"
 	"berth/internal/server"
 )
 
@@ -41,6 +42,9 @@ func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string, crea
 	addGraceFlags(flags, &c.GC, "gc-")
 	flags.IntVar(&c.MaxConnections, "max-connections", 0, "connections served at a time; more wait until one ends (default 10000; negative: any number)")
 	flags.DurationVar(&c.LifecycleInterval, "lifecycle-interval", 0, "time between two evaluations of a lifecycle policy (default 1h; negative: never)")
+	flags.DurationVar(&c.Advisories.Every, "vulndb-update", 0, "time between two updates of the advisories that scans know, the first at the start (default: none)")
+	flags.StringVar(&c.Advisories.URL, "vulndb-url", vulndb.DefaultURL, "where the archives of OSV lie")
+	flags.StringSliceVar(&c.Advisories.Ecosystems, "vulndb-ecosystems", nil, "ecosystems of OSV to update (default: all whose packages are found in images)")
 	flags.DurationVar(&c.Scrub.Every, "scrub-every", 0, "time in which every layer is read and verified once (default 720h; negative: never)")
 	flags.Int64Var(&c.Scrub.Rate, "scrub-rate", 0, "bytes per second that this reads at most (default 20 MiB)")
 	flags.StringVar(&c.OrgID, "org-id", "", "id of the organisation that all accounts are of, for conditions on aws:PrincipalOrgID (default: of none)")

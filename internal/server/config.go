@@ -48,6 +48,7 @@ type Config struct {
 	CreateKMSKeys bool
 	GC            GC
 	Scan          Scan
+	Advisories    Advisories
 	// MaxConnections is how many connections are served at a time; more wait until
 	// one ends. 0: 10,000; negative: any number.
 	MaxConnections int

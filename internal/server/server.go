@@ -284,6 +284,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if len(s.cfg.Scan.Command) > 0 {
 		idle.Go(func() { s.newScanner().Run(background) })
 	}
+	if a := s.cfg.Advisories; a.Every > 0 {
+		idle.Go(func() { s.updateAdvisories(background, a) })
+	}
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()
 

@@ -18,7 +18,7 @@ type layer struct {
 // longest matching tree counts, so internal/blob/file may stand higher than internal/blob.
 var layers = []layer{
 	{"what a thing is and which rules it has: contracts and pure functions", []string{
-		"internal/access", "internal/blob", "internal/ecr", "internal/kms", "internal/lifecycle", "internal/manifest",
+		"internal/access", "internal/blob", "internal/cost", "internal/ecr", "internal/kms", "internal/lifecycle", "internal/manifest",
 		"internal/meta",
 	}},
 	{"bytes and rows: implementations of the contracts, and what is made of both", []string{
@@ -70,7 +70,7 @@ var forbidden = []struct {
 	except         []string // trees within that may all the same
 }{
 	{
-		[]string{"internal/lifecycle", "internal/manifest", "internal/access/policy", "internal/access/token", "internal/access/webidentity", "internal/module/plan", "internal/module/desired"},
+		[]string{"internal/cost", "internal/lifecycle", "internal/manifest", "internal/access/policy", "internal/access/token", "internal/access/webidentity", "internal/module/plan", "internal/module/desired"},
 		[]string{"os", "os/exec", "net", "net/http", "database/sql", "syscall", "log", "log/slog", "io/ioutil"},
 		"pure: the same input gives the same answer, and a preview can write nothing", nil,
 	},

@@ -229,21 +229,26 @@ func describeAll(ctx context.Context, client *ecr.Client, repository string) (ou
 			return nil, fmt.Errorf("list the images of %s: %w", repository, err)
 		}
 		for _, d := range page.ImageDetails {
-			i := lifecycle.Image{
-				Digest: aws.ToString(d.ImageDigest), Tags: d.ImageTags, PushedAt: aws.ToTime(d.ImagePushedAt), PulledAt: aws.ToTime(d.LastRecordedPullTime),
-				ArchivedAt: aws.ToTime(d.LastArchivedAt), ActivatedAt: aws.ToTime(d.LastActivatedAt), Subject: aws.ToString(d.SubjectManifestDigest),
-			}
-			switch d.ImageStatus {
-			case types.ImageStatusArchived:
-				i.State = lifecycle.Archived
-			case types.ImageStatusActivating:
-				i.State = lifecycle.Activating
-			case types.ImageStatusActive:
-			}
-			out = append(out, i)
+			out = append(out, lifecycleImage(d))
 		}
 	}
 	return out, nil
+}
+
+// lifecycleImage is what a policy looks at in an image, without what it lists.
+func lifecycleImage(d types.ImageDetail) lifecycle.Image {
+	i := lifecycle.Image{
+		Digest: aws.ToString(d.ImageDigest), Tags: d.ImageTags, PushedAt: aws.ToTime(d.ImagePushedAt), PulledAt: aws.ToTime(d.LastRecordedPullTime),
+		ArchivedAt: aws.ToTime(d.LastArchivedAt), ActivatedAt: aws.ToTime(d.LastActivatedAt), Subject: aws.ToString(d.SubjectManifestDigest),
+	}
+	switch d.ImageStatus {
+	case types.ImageStatusArchived:
+		i.State = lifecycle.Archived
+	case types.ImageStatusActivating:
+		i.State = lifecycle.Activating
+	case types.ImageStatusActive:
+	}
+	return i
 }
 
 // text is the report as a table and a timeline.

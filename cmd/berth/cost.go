@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -183,15 +184,16 @@ func writeCostTable(w io.Writer, r costReport) error {
 		head = append(head, "EXPIRE", "ARCHIVE", "LEFT")
 	}
 	// The names stand last, as they are the column of text.
-	fmt.Fprintln(table, strings.Join(head, "\t")+"\t  REPOSITORY")
+	text := strings.Join(head, "\t") + "\t  REPOSITORY\n"
 	for _, c := range r.Repositories {
 		row := []string{strconv.Itoa(c.Images), size(c.Logical), size(c.Standard + c.Archived), size(c.Archived), size(c.Shared), size(c.Untagged.Freed), size(c.NeverPulled.Freed)}
 		if c.WhatIf != nil {
 			row = append(row, strconv.Itoa(c.WhatIf.Expired), strconv.Itoa(c.WhatIf.Transition), size(c.WhatIf.Standard+c.WhatIf.Archived))
 		}
-		fmt.Fprintln(table, strings.Join(row, "\t")+"\t  "+c.Name)
+		text += strings.Join(row, "\t") + "\t  " + c.Name + "\n"
 	}
-	if err := table.Flush(); err != nil {
+	_, err := io.WriteString(table, text)
+	if err := errors.Join(err, table.Flush()); err != nil {
 		return err
 	}
 	lines := []string{"total: " + r.Total.text()}

@@ -40,9 +40,12 @@ func newApplyCommand(env *environment) *cobra.Command {
 				out = io.Discard
 				err = printAll(env.stderr, "Warning: ", p.Warnings())
 			} else {
-				err = showPlan(env, p, false)
+				err = showPlan(env, p)
 			}
 			if err := errors.Join(err, blocked(p)); err != nil {
+				return err
+			}
+			if _, err := planning.impact.check(ctx, env, client, p, out); err != nil {
 				return err
 			}
 			if p.HasChanges() && !autoApprove {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -19,25 +20,20 @@ import (
 func readRegistry(ctx context.Context, client *ecr.Client, policies map[string]*lifecycle.Policy, now time.Time) (*cost.Registry, error) {
 	out := &cost.Registry{}
 	seen := map[string]bool{}
-	pages := ecr.NewDescribeRepositoriesPaginator(client, &ecr.DescribeRepositoriesInput{MaxResults: aws.Int32(1000)})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+	for name, err := range repositoryNames(ctx, client) {
 		if err != nil {
-			return nil, fmt.Errorf("list the repositories: %w", err)
+			return nil, err
 		}
-		for _, r := range page.Repositories {
-			name := aws.ToString(r.RepositoryName)
-			seen[name] = true
-			policy := policies[name]
-			if policy == nil {
-				policy = policies[""]
-			}
-			images, manifests, err := readImages(ctx, client, name)
-			if err != nil {
-				return nil, err
-			}
-			out.Add(name, costImages(images, manifests), fates(policy, images, now))
+		seen[name] = true
+		policy := policies[name]
+		if policy == nil {
+			policy = policies[""]
 		}
+		images, manifests, err := readImages(ctx, client, name)
+		if err != nil {
+			return nil, err
+		}
+		out.Add(name, costImages(images, manifests), fates(policy, images, now))
 	}
 	for name := range policies {
 		if name != "" && !seen[name] {
@@ -173,4 +169,23 @@ func parseManifest(text string) (out manifestBlobs, err error) {
 		out.children = append(out.children, c.Digest)
 	}
 	return out, nil
+}
+
+// repositoryNames lists the repositories of a registry.
+func repositoryNames(ctx context.Context, client *ecr.Client) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		pages := ecr.NewDescribeRepositoriesPaginator(client, &ecr.DescribeRepositoriesInput{MaxResults: aws.Int32(1000)})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				yield("", fmt.Errorf("list the repositories: %w", err))
+				return
+			}
+			for _, r := range page.Repositories {
+				if !yield(aws.ToString(r.RepositoryName), nil) {
+					return
+				}
+			}
+		}
+	}
 }

@@ -9,6 +9,7 @@ import (
 // newDestroyCommand is `berth destroy`: deletes what the stack owns.
 func newDestroyCommand(env *environment) *cobra.Command {
 	var flags engineFlags
+	var judge impactFlags
 	var autoApprove bool
 	cmd := &cobra.Command{
 		Use:   "destroy [DIR | FILE.tfvars]",
@@ -34,6 +35,9 @@ Repositories without the tag of this stack are never touched.`,
 			if err := blocked(p); err != nil {
 				return err
 			}
+			if _, err := judge.check(ctx, env, client, p, env.stdout); err != nil {
+				return err
+			}
 			if p.HasChanges() && !autoApprove {
 				if err := confirm(env, "Do you really want to destroy all of this? There is no undo."); err != nil {
 					return err
@@ -48,6 +52,7 @@ Repositories without the tag of this stack are never touched.`,
 		},
 	}
 	flags.register(cmd)
+	judge.register(cmd.Flags())
 	cmd.Flags().BoolVar(&autoApprove, "auto-approve", false, "do not ask for approval")
 	return cmd
 }

@@ -139,11 +139,13 @@ func (f *engineFlags) open(ctx context.Context, env *environment, dir string) (*
 type planFlags struct {
 	adopt        bool
 	allowReplace []string
+	impact       impactFlags
 }
 
 func (f *planFlags) register(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.adopt, "adopt", false, "take over repositories that exist and that are not managed by this stack")
 	cmd.Flags().StringArrayVar(&f.allowReplace, "allow-replace", nil, "agree to the replacement of the resource at this `ADDRESS`, which deletes its images; may be repeated")
+	f.impact.register(cmd.Flags())
 }
 
 func (f *planFlags) options() module.PlanOptions {

@@ -1,8 +1,10 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
+	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -35,7 +37,7 @@ Exit codes: 0 done, 1 failed; with --detailed-exitcode 0 no changes, 1 failed, 2
 			if err != nil {
 				return err
 			}
-			if err := showPlan(env, p, asJSON); err != nil {
+			if err := showImpact(cmd.Context(), env, client, p, &planning.impact, asJSON); err != nil {
 				return err
 			}
 			if detailed && p.HasChanges() {
@@ -53,17 +55,30 @@ Exit codes: 0 done, 1 failed; with --detailed-exitcode 0 no changes, 1 failed, 2
 }
 
 // showPlan prints a plan with the warnings of the module.
-func showPlan(env *environment, p *module.Plan, asJSON bool) error {
+func showPlan(env *environment, p *module.Plan) error {
 	if err := printAll(env.stderr, "Warning: ", p.Warnings()); err != nil {
 		return err
 	}
+	return p.WriteText(env.stdout, useColor(env, env.stdout))
+}
+
+// showImpact prints a plan with what it does to images. The error says why that is too much.
+func showImpact(ctx context.Context, env *environment, client *module.Client, p *module.Plan, flags *impactFlags, asJSON bool) error {
 	if !asJSON {
-		return p.WriteText(env.stdout, useColor(env, env.stdout))
+		if err := showPlan(env, p); err != nil {
+			return err
+		}
+		_, err := flags.check(ctx, env, client, p, env.stdout)
+		return err
 	}
-	b, err := json.Marshal(p)
+	if err := printAll(env.stderr, "Warning: ", p.Warnings()); err != nil {
+		return err
+	}
+	report, refused := flags.check(ctx, env, client, p, io.Discard)
+	b, err := planJSON(p, report)
 	if err != nil {
 		return fmt.Errorf("the plan cannot be written as JSON: %w", err)
 	}
 	_, err = fmt.Fprintf(env.stdout, "%s\n", b)
-	return err
+	return errors.Join(err, refused)
 }

@@ -39,7 +39,7 @@ that the next run finds everything as it was.`,
 			if err != nil {
 				return err
 			}
-			return up(cmd.Context(), env, s, stack, upOptions{flags.cfg.Data, planning.options(), autoApprove})
+			return up(cmd.Context(), env, s, stack, upOptions{flags.cfg.Data, planning, autoApprove})
 		},
 	}
 	flags.register(cmd.Flags(), "./.berth", "warn", true)
@@ -53,7 +53,7 @@ that the next run finds everything as it was.`,
 // upOptions are the user's choices that do not concern the server.
 type upOptions struct {
 	data        string
-	planning    module.PlanOptions
+	planning    planFlags
 	autoApprove bool
 }
 
@@ -93,14 +93,14 @@ func applyHere(ctx context.Context, env *environment, s *server.Server, stack *m
 	if err != nil {
 		return outputs, err
 	}
-	p, err := stack.Plan(ctx, client, opt.planning)
+	p, err := stack.Plan(ctx, client, opt.planning.options())
 	if err != nil {
 		return outputs, err
 	}
 	if err := errors.Join(printAll(env.stderr, "Warning: ", p.Warnings()), blocked(p)); err != nil {
 		return outputs, err
 	}
-	if err := announce(env, p, opt.autoApprove); err != nil {
+	if err := announce(ctx, env, client, p, opt); err != nil {
 		return outputs, err
 	}
 	if p.HasChanges() {
@@ -118,12 +118,22 @@ func applyHere(ctx context.Context, env *environment, s *server.Server, stack *m
 }
 
 // announce says what will be done. Only what destroys something is asked about.
-func announce(env *environment, p *module.Plan, autoApprove bool) error {
-	if p.Counts().Destroyed == 0 || autoApprove {
-		_, err := fmt.Fprintf(env.stdout, "\n%s\n\n", strings.TrimSpace(p.Summary()))
+func announce(ctx context.Context, env *environment, client *module.Client, p *module.Plan, opt upOptions) error {
+	ask := p.Counts().Destroyed > 0 && !opt.autoApprove
+	var err error
+	if ask {
+		err = p.WriteText(env.stdout, useColor(env, env.stdout))
+	} else {
+		_, err = fmt.Fprintf(env.stdout, "\n%s\n", strings.TrimSpace(p.Summary()))
+	}
+	if err != nil {
 		return err
 	}
-	if err := p.WriteText(env.stdout, useColor(env, env.stdout)); err != nil {
+	if _, err := opt.planning.impact.check(ctx, env, client, p, env.stdout); err != nil {
+		return err
+	}
+	if !ask {
+		_, err := fmt.Fprintln(env.stdout)
 		return err
 	}
 	return confirm(env, "This destroys something. Do you want to perform these actions?")

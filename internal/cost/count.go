@@ -54,6 +54,7 @@ type Repository struct {
 	Images        int
 	Before, After Bytes // within the repository alone; After the fates of its images
 	Gone, Moved   int   // images by their fate
+	Freed         int64 // bytes of images that go, which no image of the registry lists afterwards
 	Own           int64 // bytes that no other repository lists
 	// Untagged are the images that have no tag, that no index of the repository lists and that refer to no image of it.
 	Untagged Share
@@ -212,6 +213,7 @@ func (g *Registry) Repositories() []Repository {
 	out := make([]Repository, 0, len(g.repositories))
 	for _, r := range g.repositories {
 		one := r.Repository
+		one.Freed = r.fated(g)
 		one.Own = r.freed(g, func(counted) bool { return true }).Freed
 		one.Untagged = r.freed(g, func(c counted) bool { return c.untagged })
 		one.NeverPulled = r.freed(g, func(c counted) bool { return c.unpulled })
@@ -235,6 +237,23 @@ func (r *repository) freed(g *Registry, gone func(counted) bool) (out Share) {
 			if going[n]++; going[n] == g.blobs[n].images {
 				out.Freed += g.blobs[n].size
 			}
+		}
+	}
+	return out
+}
+
+// fated are the bytes that go with the images that go. What two repositories share and both lose is freed by both.
+func (r *repository) fated(g *Registry) (out int64) {
+	seen := map[int32]bool{}
+	for _, i := range r.images {
+		if i.fate != Goes {
+			continue
+		}
+		for _, n := range r.blobs[i.first:i.last] {
+			if b := g.blobs[n]; !seen[n] && b.gone == b.images {
+				out += b.size
+			}
+			seen[n] = true
 		}
 	}
 	return out

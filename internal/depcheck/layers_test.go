@@ -49,6 +49,7 @@ var islands = []island{
 	{"modules", nil, []string{"cmd/berth", "internal/module"}, "the Terraform module's own files, embedded"},
 	{"internal/module", []string{"modules"}, []string{"cmd/berth"},
 		"the native engine speaks only the ECR API, so that it works against AWS itself"},
+	{"internal/impact", []string{"internal/cost"}, []string{"cmd/berth"}, "what a plan does to images, of AWS or of Berth"},
 	{"internal/findings", nil, []string{"cmd/berth"}, "what the ECR API said about an image, of AWS or of Berth"},
 	{"internal/login", nil, []string{"cmd/berth"}, "a client of the registry, as docker's own helpers are"},
 	{"internal/gen", nil, nil, "code generators, run by go generate"},
@@ -70,7 +71,7 @@ var forbidden = []struct {
 	except         []string // trees within that may all the same
 }{
 	{
-		[]string{"internal/cost", "internal/lifecycle", "internal/manifest", "internal/access/policy", "internal/access/token", "internal/access/webidentity", "internal/module/plan", "internal/module/desired"},
+		[]string{"internal/cost", "internal/impact", "internal/lifecycle", "internal/manifest", "internal/access/policy", "internal/access/token", "internal/access/webidentity", "internal/module/plan", "internal/module/desired"},
 		[]string{"os", "os/exec", "net", "net/http", "database/sql", "syscall", "log", "log/slog", "io/ioutil"},
 		"pure: the same input gives the same answer, and a preview can write nothing", nil,
 	},

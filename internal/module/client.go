@@ -56,6 +56,7 @@ type identityAPI interface {
 // Client speaks to one registry. It is safe for concurrent use.
 type Client struct {
 	ecr    registryAPI
+	sdk    *ecr.Client // the same, with all operations
 	sts    identityAPI
 	region string
 	aws    bool // the registry is Amazon ECR itself
@@ -127,7 +128,7 @@ func NewClient(ctx context.Context, opt ClientOptions) (*Client, error) {
 			o.BaseEndpoint = aws.String(opt.STSEndpoint)
 		}
 	})
-	return &Client{ecr: registry, sts: identity, region: cfg.Region, aws: isAWS(endpoint)}, nil
+	return &Client{ecr: registry, sdk: registry, sts: identity, region: cfg.Region, aws: isAWS(endpoint)}, nil
 }
 
 // newRetryer repeats what the SDK would repeat, except when nothing listens: waiting does not start a registry.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/zclconf/go-cty/cty"
 
 	"berth/internal/module/apply"
@@ -268,11 +269,41 @@ func (p *Plan) Warnings() []string { return p.warnings }
 // Blockers lists why Apply will refuse the plan, one sentence each; it is empty when it will not.
 func (p *Plan) Blockers() []string { return p.plan.Blockers }
 
+// A Stake is a repository whose images the plan touches.
+type Stake struct {
+	Repository string
+	URI        string // host/name
+	Deleted    bool   // it is deleted or replaced, with its images
+	Lifecycle  string // otherwise the JSON of the lifecycle policy that it gets
+}
+
+// Stakes lists the repositories that exist and lose images by the plan itself or by a new lifecycle policy.
+func (p *Plan) Stakes() (out []Stake) {
+	for _, r := range p.plan.Repositories {
+		if r.Have == nil {
+			continue
+		}
+		s := Stake{Repository: r.Name, URI: r.Have.URI, Deleted: r.Repo.Action == plan.Delete || r.Repo.Action == plan.Replace}
+		switch r.Lifecycle.Action {
+		case plan.Create, plan.Update, plan.Replace:
+			s.Lifecycle, _ = r.Lifecycle.After["policy"].(string)
+		case plan.NoOp, plan.Delete:
+		}
+		if s.Deleted || s.Lifecycle != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // WriteText writes the plan for people. Color adds ANSI colours.
 func (p *Plan) WriteText(w io.Writer, color bool) error { return render.Text(w, p.plan, color) }
 
 // MarshalJSON writes the plan in the format of `terraform show -json`.
 func (p *Plan) MarshalJSON() ([]byte, error) { return render.PlanJSON(p.plan, p.before, p.after) }
+
+// ECR is the client of the registry, for what the engine does not do.
+func (c *Client) ECR() *ecr.Client { return c.sdk }
 
 // Event reports progress on one resource.
 type Event = apply.Event

@@ -70,6 +70,15 @@ func toolsDir() string {
 // the aws CLI, version 1 of which brings boto3's own botocore along. Without one it skips the test as [Tool] does.
 func Python(t testing.TB, module string) string {
 	t.Helper()
+	path, ok := FindPython(module)
+	if !ok {
+		Missing(t, "needs a Python 3 with %s: pip install %s", module, module)
+	}
+	return path
+}
+
+// FindPython is [Python] for a test that can do without; false: there is none.
+func FindPython(module string) (path string, ok bool) {
 	candidates := []string{"python3"}
 	if aws, err := exec.LookPath("aws"); err == nil {
 		if script, err := os.ReadFile(aws); err == nil {
@@ -82,9 +91,8 @@ func Python(t testing.TB, module string) string {
 	for _, candidate := range candidates {
 		path, err := exec.LookPath(candidate)
 		if err == nil && exec.Command(path, "-c", "import "+module).Run() == nil {
-			return path
+			return path, true
 		}
 	}
-	Missing(t, "needs a Python 3 with %s: pip install %s", module, module)
-	return ""
+	return "", false
 }

@@ -19,7 +19,7 @@ import (
 // TestStories runs every story against one registry. Stories run side by side,
 // so each uses repository names of its own.
 func TestStories(t *testing.T) {
-	aws := testkit.Tool(t, "aws")
+	aws, socket := startAWS(t)
 	testkit.Tool(t, "curl")
 	server := servertest.Start(t)
 	user, password := server.Login()
@@ -31,7 +31,7 @@ func TestStories(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Vars = append(env.Vars, server.Env()...)
 			env.Vars = append(env.Vars,
-				"LF=\n", "REGISTRY="+server.Host, "ROOT_ACCESS_KEY_ID="+server.Root.AccessKeyID, "ROOT_SECRET_ACCESS_KEY="+server.Root.SecretAccessKey, "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1",
+				socket, "LF=\n", "REGISTRY="+server.Host, "ROOT_ACCESS_KEY_ID="+server.Root.AccessKeyID, "ROOT_SECRET_ACCESS_KEY="+server.Root.SecretAccessKey, "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1",
 				"AWS_CONFIG_FILE="+filepath.Join(env.WorkDir, "no-aws-config"),
 				"AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(env.WorkDir, "no-aws-credentials"))
 			return nil

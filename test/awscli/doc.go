@@ -16,5 +16,7 @@
 //	random FILE SIZE             makes a file of that many random bytes, and sets FILE to its digest
 //	concat FILE PART...          joins files, and sets FILE to the digest of the whole
 //
+// The CLI is started once for all commands where it is version 1, see aws.py.
+//
 // A test checks that every operation that the registry offers occurs in a story.
 package awscli

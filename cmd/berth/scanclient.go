@@ -1,24 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
-	"github.com/aws/smithy-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"berth/internal/findings"
@@ -254,7 +247,9 @@ func (s *scanClient) addPackages(ctx context.Context, r *findings.Report) error 
 			}
 			NextToken string
 		}
-		if err := s.call(ctx, "BerthListImagePackages", in, &page); err != nil {
+		if err := callOwn(ctx, s.ecr, "BerthListImagePackages", in, &page); errors.Is(err, errNotBerth) {
+			return errNoPackages
+		} else if err != nil {
 			return err
 		}
 		for _, p := range page.Packages {
@@ -268,52 +263,4 @@ func (s *scanClient) addPackages(ctx context.Context, r *findings.Report) error 
 			return nil
 		}
 	}
-}
-
-// call asks for an operation that the SDK does not know.
-func (s *scanClient) call(ctx context.Context, operation string, in, out any) error {
-	o := s.ecr.Options()
-	if o.BaseEndpoint == nil {
-		return errNoPackages
-	}
-	body, err := json.Marshal(in)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(*o.BaseEndpoint, "/")+"/", bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	req.Header.Set("X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921."+operation)
-	keys, err := o.Credentials.Retrieve(ctx)
-	if err != nil {
-		return err
-	}
-	sum := sha256.Sum256(body)
-	if err := v4.NewSigner().SignHTTP(ctx, keys, req, hex.EncodeToString(sum[:]), "ecr", o.Region, time.Now()); err != nil {
-		return fmt.Errorf("sign the request: %w", err)
-	}
-	resp, err := o.HTTPClient.Do(req)
-	if err != nil {
-		return err
-	}
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err := errors.Join(err, resp.Body.Close()); err != nil {
-		return fmt.Errorf("read the answer of the registry: %w", err)
-	}
-	if resp.StatusCode == http.StatusOK {
-		return json.Unmarshal(text, out)
-	}
-	var refused struct {
-		Type    string `json:"__type"`
-		Message string `json:"message"`
-	}
-	if err := json.Unmarshal(text, &refused); err != nil {
-		return fmt.Errorf("the registry answered %s and no JSON", resp.Status)
-	}
-	if strings.HasSuffix(refused.Type, "UnknownOperationException") {
-		return errNoPackages
-	}
-	return &smithy.GenericAPIError{Code: refused.Type, Message: refused.Message}
 }

@@ -119,7 +119,7 @@ func (e *Evaluation) time(rule, image int) int64 {
 func (e *Evaluation) cut(rule int, scratch []int32) []int32 {
 	s := e.policy.Rules[rule].Selection
 	if s.CountType.ByAge() {
-		e.cuts[rule] = cut{at: e.now.Add(-time.Duration(s.CountNumber) * 24 * time.Hour).UnixMicro()}
+		e.cuts[rule] = cut{at: s.limit(e.now).UnixMicro()}
 		return scratch
 	}
 	scratch = scratch[:0]

@@ -198,6 +198,36 @@ func TestAgesAreSteady(t *testing.T) {
 	})
 }
 
+// A policy none of whose needs is met acts on nothing, and hinders nothing.
+func TestNeedsAreNecessary(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p, images := drawPolicy(t), drawImages(t)
+		for i := range images { // as time goes by in a registry
+			for _, at := range []*time.Time{&images[i].ArchivedAt, &images[i].ActivatedAt, &images[i].PulledAt} {
+				if at.Before(images[i].PushedAt) && !at.IsZero() {
+					images[i].PushedAt = *at
+				}
+			}
+		}
+		met := false
+		for _, n := range p.Needs(now) {
+			count := 0
+			for _, i := range images {
+				if n.Tags != lifecycle.Any && (n.Tags == lifecycle.Tagged) != (len(i.Tags) > 0) {
+					continue
+				}
+				count++
+				met = met || i.PushedAt.Before(n.PushedBefore)
+			}
+			met = met || n.PushedBefore.IsZero() && count > n.MoreThan
+		}
+		e := lifecycle.Evaluate(p, images, now)
+		if !met && len(e.Acts)+len(e.Hindered)+len(e.Followings) > 0 {
+			t.Fatalf("no need of %+v is met, and it acts on %v", p, e.Acts)
+		}
+	})
+}
+
 func BenchmarkEvaluate(b *testing.B) {
 	for _, n := range []int{10_000, 100_000, 1_000_000} {
 		images := make([]lifecycle.Image, n)

@@ -7,7 +7,7 @@ import (
 )
 
 // SchemaVersion is the version of the newest migration.
-const SchemaVersion = 11
+const SchemaVersion = 12
 
 // A Table is one of those that a backup carries.
 type Table struct {
@@ -51,6 +51,9 @@ func Tables(version int) []Table {
 	}
 	if version >= 11 {
 		out.with("blobs", "sealed bytes")
+	}
+	if version >= 12 {
+		out.with("lifecycle_runs", "freed int")
 	}
 	return out
 }

@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
-
-	"github.com/google/uuid"
 
 	"berth/internal/meta"
 )
@@ -34,16 +31,21 @@ type LifecycleEvent struct {
 // record of what it did. It acts in small transactions, each of which looks again
 // whether the policy still stands and the image is still what was judged: one
 // that was pushed again, tagged, restored or pulled meanwhile waits for the next
-// run. A run that is cut off leaves nothing half done, and the next one goes on.
-// LifecyclePolicyNotFound: the repository has none.
+// run. A run that is cut off leaves nothing half done and a record of what it
+// did, and the next one goes on. LifecyclePolicyNotFound: the repository has none.
 func (r *Registry) RunLifecycle(ctx context.Context, s meta.Scope, name string) (meta.LifecycleRun, error) {
-	run := &lifecycleRun{Registry: r, meta: meta.LifecycleRun{StartedAt: r.now()}}
+	return r.runLifecycle(ctx, s, name, func(*meta.Tx) error { return nil })
+}
+
+// runLifecycle is RunLifecycle with something that each of its transactions does first.
+func (r *Registry) runLifecycle(ctx context.Context, s meta.Scope, name string, first func(*meta.Tx) error) (meta.LifecycleRun, error) {
+	run := &lifecycleRun{Registry: r, first: first, done: tally{run: meta.LifecycleRun{StartedAt: r.now(), Report: "[]"}}}
 	var plan lifecyclePlan
 	err := r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
-		run.repositoryID, run.meta.Policy = repo.ID, repo.Lifecycle
+		run.repositoryID, run.done.run.Policy = repo.ID, repo.Lifecycle
 		policy, err := findLifecycle(repo)
 		if err == nil {
-			plan, err = planLifecycle(tx, repo.ID, policy, run.meta.StartedAt)
+			plan, err = planLifecycle(tx, repo.ID, policy, run.done.run.StartedAt)
 		}
 		return err
 	})
@@ -52,11 +54,11 @@ func (r *Registry) RunLifecycle(ctx context.Context, s meta.Scope, name string) 
 	}
 	run.kept = plan.kept
 	for _, a := range plan.hindered {
-		run.note(a, 0, "ImageReferencedByManifestList")
+		run.done.note(outcome{act: a, failure: "ImageReferencedByManifestList"})
 	}
 	for _, batch := range plan.batches(runBatch) {
 		if err := run.batch(ctx, batch); err != nil {
-			return run.meta, fmt.Errorf("apply the lifecycle policy of repository %s: %w", name, err)
+			return run.done.run, fmt.Errorf("apply the lifecycle policy of repository %s: %w", name, err)
 		}
 	}
 	return run.finish(ctx)
@@ -65,46 +67,79 @@ func (r *Registry) RunLifecycle(ctx context.Context, s meta.Scope, name string) 
 // lifecycleRun is one run.
 type lifecycleRun struct {
 	*Registry
-	meta         meta.LifecycleRun
+	first        func(*meta.Tx) error // what each transaction does first
+	done         tally
 	repositoryID int64
-	events       []LifecycleEvent
 	kept         map[int][]meta.LifecycleAct // of the plan
 	over         bool                        // the policy is not the repository's any more
 }
 
-// note counts what happened to an image of a size.
-func (l *lifecycleRun) note(a meta.LifecycleAct, size int64, failure string) {
+// A tally is what a run did, as its record has it.
+type tally struct {
+	run    meta.LifecycleRun
+	events []LifecycleEvent
+	saved  int // how many of the events the record has
+}
+
+// note counts what happened to an image.
+func (t *tally) note(o outcome) {
 	switch {
-	case failure != "":
-		l.meta.Failed++
-	case a.Action == ActExpire:
-		l.meta.Expired++
-		l.meta.Bytes += size
+	case o.failure != "":
+		t.run.Failed++
+	case o.act.Action == ActExpire:
+		t.run.Expired++
+		t.run.Bytes += o.size
+		t.run.Freed += o.freed
 	default:
-		l.meta.Archived++
+		t.run.Archived++
 	}
-	if len(l.events) < maxReported {
-		l.events = append(l.events, LifecycleEvent{Digest: a.Digest, Tags: a.Tags, Rule: a.Rule, Action: a.Action, Failure: failure})
+	if len(t.events) < maxReported {
+		t.events = append(t.events, LifecycleEvent{Digest: o.act.Digest, Tags: o.act.Tags, Rule: o.act.Rule, Action: o.act.Action, Failure: o.failure})
 	}
+}
+
+// save writes the record, of a run that did something.
+func (t *tally) save(tx *meta.Tx, repositoryID int64) error {
+	if t.run.Expired+t.run.Archived+t.run.Failed == 0 {
+		return nil
+	}
+	report := "" // as it was
+	if t.run.ID == 0 || len(t.events) > t.saved {
+		text, err := json.Marshal(t.events)
+		if err != nil {
+			return err
+		}
+		report, t.run.Report, t.saved = string(text), string(text), len(t.events)
+	}
+	if t.run.ID == 0 {
+		return tx.AddLifecycleRun(repositoryID, &t.run)
+	}
+	record := t.run
+	record.Report = report
+	return tx.SaveLifecycleRun(record)
 }
 
 // An outcome is what became of one act.
 type outcome struct {
 	act     meta.LifecycleAct
 	size    int64
+	freed   int64 // of the size, what no other image needs
 	failure string
 }
 
-// batch acts on some images in one transaction.
+// batch acts on some images in one transaction, and writes what it did in the same.
 func (l *lifecycleRun) batch(ctx context.Context, acts []meta.LifecycleAct) error {
 	if l.over || ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var outcomes []outcome
+	var done tally
 	err := l.db.Update(ctx, func(tx *meta.Tx) error {
-		outcomes, l.over = nil, false
+		done, l.over = l.done, false
+		if err := l.first(tx); err != nil {
+			return err
+		}
 		repo, err := tx.RepositoryByID(l.repositoryID)
-		if errors.Is(err, meta.ErrNotFound) || err == nil && repo.Lifecycle != l.meta.Policy {
+		if errors.Is(err, meta.ErrNotFound) || err == nil && repo.Lifecycle != done.run.Policy {
 			l.over = true
 			return nil
 		}
@@ -127,17 +162,15 @@ func (l *lifecycleRun) batch(ctx context.Context, acts []meta.LifecycleAct) erro
 				return err
 			}
 			if acted || o.failure != "" {
-				outcomes = append(outcomes, o)
+				done.note(o)
 			}
 		}
-		return nil
+		return done.save(tx, l.repositoryID)
 	})
 	if err != nil {
 		return err
 	}
-	for _, o := range outcomes {
-		l.note(o.act, o.size, o.failure)
-	}
+	l.done = done
 	return nil
 }
 
@@ -190,6 +223,9 @@ func (l *lifecycleRun) act(tx *meta.Tx, repo meta.Repository, o *outcome) (acted
 		}
 		return err == nil, err
 	}
+	if o.freed, err = tx.BytesOnlyOf(img.ID); err != nil {
+		return false, err
+	}
 	_, held, err := deleteRef(tx, repo, ImageRef{Digest: img.Digest})
 	if err == nil && held != nil {
 		o.failure = held.Code
@@ -218,29 +254,49 @@ func (l *lifecycleRun) changed(img meta.Image, a meta.LifecycleAct) bool {
 		status = meta.ImageArchived
 	}
 	return img.Status != status || !img.PushedAt.Equal(a.PushedAt) ||
-		!img.PulledAt.Before(l.meta.StartedAt) || img.ActivatedAt.After(l.meta.StartedAt) || img.ArchivedAt.After(l.meta.StartedAt)
+		!img.PulledAt.Before(l.done.run.StartedAt) || img.ActivatedAt.After(l.done.run.StartedAt) || img.ArchivedAt.After(l.done.run.StartedAt)
 }
 
-// finish keeps the record, and the time of the evaluation. A run that did nothing
-// leaves no record but that.
+// finish ends the record, and keeps the time of the evaluation. A run that did
+// nothing leaves no record but that.
 func (l *lifecycleRun) finish(ctx context.Context) (meta.LifecycleRun, error) {
-	l.meta.FinishedAt = l.now()
-	report, err := json.Marshal(l.events)
-	if err != nil {
-		return l.meta, err
-	}
-	l.meta.Report = string(report)
-	err = l.db.Update(ctx, func(tx *meta.Tx) error {
-		err := tx.LifecycleEvaluated(l.repositoryID, l.meta.Policy, l.meta.StartedAt)
-		if errors.Is(err, meta.ErrNotFound) { // gone, or it has another policy
-			return nil
-		}
-		if err != nil || l.meta.Expired+l.meta.Archived+l.meta.Failed == 0 {
+	var done tally
+	err := l.db.Update(ctx, func(tx *meta.Tx) error {
+		done = l.done
+		done.run.FinishedAt = l.now()
+		if _, err := tx.RepositoryByID(l.repositoryID); errors.Is(err, meta.ErrNotFound) {
+			return nil // with its records
+		} else if err != nil {
 			return err
 		}
-		return tx.AddLifecycleRun(l.repositoryID, l.meta)
+		err := tx.LifecycleEvaluated(l.repositoryID, done.run.Policy, done.run.StartedAt)
+		if err != nil && !errors.Is(err, meta.ErrNotFound) { // it has another policy
+			return err
+		}
+		if err := done.again(tx, l.repositoryID); err != nil {
+			return err
+		}
+		return done.save(tx, l.repositoryID)
 	})
-	return l.meta, err
+	return done.run, err
+}
+
+// again takes over the last record when that was of the same images that cannot
+// go: they are hindered for as long as an index lists them, and would push what
+// runs really did out of the records.
+func (t *tally) again(tx *meta.Tx, repositoryID int64) error {
+	if t.run.ID != 0 || t.run.Failed == 0 || t.run.Expired+t.run.Archived > 0 {
+		return nil
+	}
+	runs, err := tx.LifecycleRuns(repositoryID)
+	if err != nil || len(runs) == 0 {
+		return err
+	}
+	report, err := json.Marshal(t.events)
+	if last := runs[0]; last.Policy == t.run.Policy && last.Failed == t.run.Failed && last.Report == string(report) {
+		t.run.ID, t.run.StartedAt, t.run.Report, t.saved = last.ID, last.StartedAt, last.Report, len(t.events)
+	}
+	return err
 }
 
 // LifecycleRuns lists the last runs in which the policy of a repository did
@@ -251,59 +307,4 @@ func (r *Registry) LifecycleRuns(ctx context.Context, s meta.Scope, name string)
 		return err
 	})
 	return runs, err
-}
-
-// lifecycleClaim is the claim of the server that runs lifecycle policies, and
-// how long it may be silent before another takes over.
-const (
-	lifecycleClaim    = "lifecycle"
-	lifecycleClaimFor = 5 * time.Minute
-)
-
-// SweepLifecycles applies the lifecycle policies of all repositories that were
-// not evaluated for an interval. One of many servers does that at a time; a
-// repository whose policy cannot be applied does not keep others from theirs.
-func (r *Registry) SweepLifecycles(ctx context.Context, interval time.Duration) error {
-	holder := uuid.NewString()
-	begun := r.now()
-	defer func() {
-		err := r.db.Update(context.WithoutCancel(ctx), func(tx *meta.Tx) error { return tx.Release(lifecycleClaim, holder) })
-		if err != nil {
-			r.log.Error("give back the claim on lifecycle policies", "err", err)
-		}
-	}()
-	tried := map[int64]bool{}
-	for {
-		var due []meta.Repository
-		mine := false
-		err := r.db.Update(ctx, func(tx *meta.Tx) (err error) {
-			now := r.now()
-			if mine, err = tx.Claim(lifecycleClaim, holder, now, now.Add(lifecycleClaimFor)); err != nil || !mine {
-				return err
-			}
-			due, err = tx.DueLifecycles(begun.Add(-interval), len(tried)+1)
-			return err
-		})
-		if err != nil || !mine {
-			return err
-		}
-		due = slices.DeleteFunc(due, func(repo meta.Repository) bool { return tried[repo.ID] })
-		if len(due) == 0 {
-			return nil
-		}
-		for _, repo := range due {
-			run, err := r.RunLifecycle(ctx, repo.Scope, repo.Name)
-			switch {
-			case ctx.Err() != nil:
-				return nil
-			case Is(err, LifecyclePolicyNotFound), Is(err, RepositoryNotFound):
-			case err != nil:
-				tried[repo.ID] = true
-				r.log.Error("apply a lifecycle policy", "repository", repo.Name, "account", repo.Scope.Account, "region", repo.Scope.Region, "err", err)
-			case run.Expired+run.Archived+run.Failed > 0:
-				r.log.Info("applied a lifecycle policy", "repository", repo.Name, "account", repo.Scope.Account, "region", repo.Scope.Region,
-					"expired", run.Expired, "archived", run.Archived, "failed", run.Failed)
-			}
-		}
-	}
 }

@@ -20,9 +20,10 @@ import (
 
 // costFlags are the question of cost.
 type costFlags struct {
-	endpoint, region, profile, format string
-	whatIf                            []string
-	prices                            cost.Prices
+	registryFlags
+	format string
+	whatIf []string
+	prices cost.Prices
 }
 
 // newCostCommand is `berth cost`: what the images of a registry cost to store, and what of it is waste.
@@ -57,9 +58,7 @@ Prices of %s, from %s.`, f.prices.AsOf, f.prices.Source),
 	flags.Float64Var(&f.prices.Archive, "archive-price", f.prices.Archive, "dollars for a `GB` and month of the archive's first 150 TB")
 	flags.Float64Var(&f.prices.ArchiveAbove, "archive-price-above", f.prices.ArchiveAbove, "dollars for a `GB` and month of the archive above that")
 	flags.Int64Var(&f.prices.Free, "free", f.prices.Free, "`BYTES` of standard storage that cost nothing")
-	flags.StringVar(&f.endpoint, "endpoint", "", "URL of the registry (default: AWS_ENDPOINT_URL_ECR, AWS_ENDPOINT_URL, else AWS itself)")
-	flags.StringVar(&f.region, "region", "", "region of the registry (default: AWS_REGION)")
-	flags.StringVar(&f.profile, "profile", "", "profile of the AWS configuration files (default: AWS_PROFILE)")
+	f.add(cmd)
 	flags.StringVar(&f.format, "format", "table", "table, json or csv")
 	flags.BoolVar(&asJSON, "json", false, "print as JSON, as --format json does")
 	return cmd
@@ -76,7 +75,7 @@ func (f costFlags) run(ctx context.Context, env *environment) error {
 	if err != nil {
 		return err
 	}
-	client, err := ecrClient(ctx, f.endpoint, f.region, f.profile)
+	client, err := f.client(ctx)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,22 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/smithy-go"
+	"github.com/spf13/cobra"
 )
+
+// registryFlags name a registry and who asks it.
+type registryFlags struct{ endpoint, region, profile string }
+
+func (f *registryFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.endpoint, "endpoint", "", "URL of the registry (default: AWS_ENDPOINT_URL_ECR, AWS_ENDPOINT_URL, else AWS itself)")
+	flags.StringVar(&f.region, "region", "", "region of the registry (default: AWS_REGION)")
+	flags.StringVar(&f.profile, "profile", "", "profile of the AWS configuration files (default: AWS_PROFILE)")
+}
+
+func (f *registryFlags) client(ctx context.Context) (*ecr.Client, error) {
+	return ecrClient(ctx, f.endpoint, f.region, f.profile)
+}
 
 // ecrClient is a client of the registry that flags name, Berth or Amazon ECR, with the credentials of the user's AWS
 // configuration. What is empty comes from that configuration.

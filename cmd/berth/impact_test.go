@@ -128,6 +128,23 @@ force_delete = true
 			t.Errorf("%s is gone: %v", tag, err)
 		}
 	}
+
+	// What the plan said is what the policy does, when it is told to.
+	run(0, "apply", vars("3"), "--auto-approve")
+	out, _ = run(0, "lifecycle", "run", "--json")
+	var runs []lifecycleRun
+	if err := json.Unmarshal([]byte(out), &runs); err != nil || len(runs) != 2 || runs[0].Expired != 1 || runs[0].FreedBytes != got.Impact.Freed ||
+		runs[0].FinishedAt.IsZero() || len(runs[0].Images) != 1 || runs[0].Images[0].Digest != digests["v1"] || runs[1].Expired != 0 {
+		t.Errorf("the run: %v: %s", err, out)
+	}
+	out, _ = run(0, "lifecycle", "runs", "app")
+	has(out, "app at 20", "expired 1 images of 10.1 kB, which frees 11 B; archived 0, failed 0\n", "EXPIRE         2  sha256:", " v1\n")
+	out, _ = run(0, "lifecycle", "run", "--repository", "other")
+	has(out, "expired 0 images")
+	_, stderr = run(1, "lifecycle", "run", "--repository", "nobody")
+	has(stderr, "apply the lifecycle policy of nobody: ", "RepositoryNotFoundException")
+
+	list = write("in-use.txt", "app:v2\n")
 	out, _ = run(0, "destroy", vars("30"), "--auto-approve", "--in-use", list)
-	has(out, "app: of 4 images 4 go with the repository, 0 stay", "IN USE: app:v1", "tags that go: v1, v2, v3, v4", "$0.00 -> $0.00 a month")
+	has(out, "app: of 3 images 3 go with the repository, 0 stay", "IN USE: app:v2", "tags that go: v2, v3, v4", "$0.00 -> $0.00 a month")
 }

@@ -20,16 +20,19 @@ import (
 func newLifecycleCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lifecycle",
-		Short: "See what a lifecycle policy does to the images of a repository",
+		Short: "See what lifecycle policies do to images, or let them do it now",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newLifecyclePreviewCommand(env))
+	cmd.AddCommand(newLifecyclePreviewCommand(env), newLifecycleRunCommand(env), newLifecycleRunsCommand(env))
 	return cmd
 }
 
 // previewFlags are the question of lifecycle preview.
-type previewFlags struct{ policy, at, endpoint, region, profile string }
+type previewFlags struct {
+	registryFlags
+	policy, at string
+}
 
 func newLifecyclePreviewCommand(env *environment) *cobra.Command {
 	var f previewFlags
@@ -61,9 +64,7 @@ are among the results.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.policy, "policy", "", "`FILE` with the policy (default: that of the repository)")
 	flags.StringVar(&f.at, "at", "", "`TIME` to look at, as 2027-01-31, 2027-01-31T12:00:00Z or +30d (default: now, by the registry)")
-	flags.StringVar(&f.endpoint, "endpoint", "", "URL of the registry (default: AWS_ENDPOINT_URL_ECR, AWS_ENDPOINT_URL, else AWS itself)")
-	flags.StringVar(&f.region, "region", "", "region of the registry (default: AWS_REGION)")
-	flags.StringVar(&f.profile, "profile", "", "profile of the AWS configuration files (default: AWS_PROFILE)")
+	f.add(cmd)
 	flags.BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd
 }
@@ -113,10 +114,6 @@ func (f previewFlags) preview(ctx context.Context, env *environment, repository 
 		return askPreview(ctx, client, repository, policy, now)
 	}
 	return previewAt(ctx, client, repository, policy, now, at)
-}
-
-func (f previewFlags) client(ctx context.Context) (*ecr.Client, error) {
-	return ecrClient(ctx, f.endpoint, f.region, f.profile)
 }
 
 // parseMoment reads a day, a time, or a number of days from now; none is now.

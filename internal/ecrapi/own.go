@@ -2,9 +2,11 @@ package ecrapi
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 
 	"berth/internal/ecr"
+	"berth/internal/meta"
 	"berth/internal/registry"
 )
 
@@ -19,8 +21,12 @@ type ownOperation struct {
 // ECR, and policies allow it under the name of that one.
 func ownOperations() map[string]ownOperation {
 	packages, _ := ecr.LookupOperation("DescribeImageScanFindings")
+	lifecycle, _ := ecr.LookupOperation("GetLifecyclePolicy")
 	return map[string]ownOperation{
 		"BerthListImagePackages": {packages, on(onRepository, listImagePackages).allowedBy("DescribeImageScanFindings")},
+		// Who may put a policy may let it act: it does so within the hour anyway.
+		"BerthRunLifecyclePolicy": {lifecycle, on(onRepository, runLifecyclePolicy).allowedBy("PutLifecyclePolicy")},
+		"BerthListLifecycleRuns":  {lifecycle, on(onRepository, listLifecycleRuns).allowedBy("GetLifecyclePolicy")},
 	}
 }
 
@@ -64,6 +70,58 @@ func listImagePackages(d *Door, ctx context.Context, c call, in *ecr.DescribeIma
 	}
 	if out.Packages == nil {
 		out.Packages = []registry.InstalledPackage{}
+	}
+	return out, nil
+}
+
+// A lifecycleRun is the record of one run.
+type lifecycleRun struct {
+	StartedAt   ecr.Time `json:"startedAt"`
+	FinishedAt  ecr.Time `json:"finishedAt,omitzero"` // not set: it goes on, or was cut off
+	Expired     int      `json:"expired"`
+	Archived    int      `json:"archived"`
+	Failed      int      `json:"failed"`
+	Bytes       int64    `json:"bytes"`      // of the images that expired
+	FreedBytes  int64    `json:"freedBytes"` // of them, what no image needs any more
+	Policy      string   `json:"lifecyclePolicyText"`
+	ImageEvents any      `json:"images"` // at most the first 1000, of [registry.LifecycleEvent]
+}
+
+func lifecycleRunOf(r meta.LifecycleRun) lifecycleRun {
+	return lifecycleRun{
+		StartedAt: ecr.At(r.StartedAt), FinishedAt: ecr.At(r.FinishedAt), Expired: r.Expired, Archived: r.Archived, Failed: r.Failed,
+		Bytes: r.Bytes, FreedBytes: r.Freed, Policy: r.Policy, ImageEvents: json.RawMessage(r.Report),
+	}
+}
+
+// lifecycleRunsOutput is what BerthRunLifecyclePolicy and BerthListLifecycleRuns answer.
+type lifecycleRunsOutput struct {
+	RegistryID     string         `json:"registryId"`
+	RepositoryName string         `json:"repositoryName"`
+	Runs           []lifecycleRun `json:"runs"`
+}
+
+// runLifecyclePolicy applies the policy of a repository now, and tells what that
+// did. ECR does so in its own time. When the caller goes away the run stops
+// between two transactions.
+func runLifecyclePolicy(d *Door, ctx context.Context, c call, in *ecr.GetLifecyclePolicyInput) (any, error) {
+	run, err := d.Registry.RunLifecycle(ctx, c.scope, in.RepositoryName)
+	if err != nil {
+		return nil, err
+	}
+	return lifecycleRunsOutput{c.scope.Account, in.RepositoryName, []lifecycleRun{lifecycleRunOf(run)}}, nil
+}
+
+// listLifecycleRuns tells what the last runs did, the newest first. Those that
+// did nothing are not among them.
+func listLifecycleRuns(d *Door, ctx context.Context, c call, in *ecr.GetLifecyclePolicyInput) (any, error) {
+	runs, err := d.Registry.LifecycleRuns(ctx, c.scope, in.RepositoryName)
+	if err != nil {
+		return nil, err
+	}
+	out := lifecycleRunsOutput{c.scope.Account, in.RepositoryName, make([]lifecycleRun, len(runs))}
+	for i, r := range runs {
+		out.Runs[i] = lifecycleRunOf(r)
 	}
 	return out, nil
 }

@@ -1,6 +1,10 @@
 package ecrapi_test
 
-import "testing"
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
 
 // TestPackagesBelongToTheScan refuses what has no answer; what it answers is
 // tested with a scanner, in cmd/berth.
@@ -12,4 +16,30 @@ func TestPackagesBelongToTheScan(t *testing.T) {
 	c.call("BerthListImagePackages", `{"repositoryName":"app","imageId":{"imageTag":"v2"}}`).refused(400, "ImageNotFoundException", "")
 	c.call("BerthListImagePackages", `{"repositoryName":"app"}`).refused(400, "InvalidParameterException", "")
 	c.call("BerthListEverything", `{}`).refused(404, "UnknownOperationException", "")
+}
+
+// A policy acts when it is asked to, and what it did can be read.
+func TestLifecyclePolicyRunsOnDemand(t *testing.T) {
+	c := newClient(t)
+	c.create("app")
+	wants := func(operation, body string, texts ...string) {
+		t.Helper()
+		a := c.call(operation, body)
+		a.ok()
+		for _, text := range texts {
+			if !strings.Contains(string(a.body), text) {
+				t.Errorf("%s: %s has no %s", operation, a.body, text)
+			}
+		}
+	}
+	first := pushImage(c, "app", "v1")
+	pushImage(c, "app", "v2")
+	c.call("BerthRunLifecyclePolicy", `{"repositoryName":"app"}`).refused(400, "LifecyclePolicyNotFoundException", "")
+	policy := `{"rules":[{"rulePriority":1,"selection":{"tagStatus":"any","countType":"imageCountMoreThan","countNumber":1},"action":{"type":"expire"}}]}`
+	c.call("PutLifecyclePolicy", fmt.Sprintf(`{"repositoryName":"app","lifecyclePolicyText":%q}`, policy)).ok()
+	wants("BerthListLifecycleRuns", `{"repositoryName":"app"}`, `"runs":[]`)
+	wants("BerthRunLifecyclePolicy", `{"repositoryName":"app"}`, `"expired":1,"archived":0,"failed":0`, first, `"tags":["v1"]`, `"finishedAt":`)
+	wants("BerthListLifecycleRuns", `{"repositoryName":"app"}`, `"expired":1,"archived":0,"failed":0`, first, `"tags":["v1"]`, `"finishedAt":`)
+	wants("BerthRunLifecyclePolicy", `{"repositoryName":"app"}`, `"expired":0,"archived":0,"failed":0`, `"images":[]`)
+	c.call("BerthRunLifecyclePolicy", `{"repositoryName":"other"}`).refused(400, "RepositoryNotFoundException", "")
 }

@@ -104,7 +104,9 @@ func lifecycleNeeds(t *testing.T, db *meta.DB) {
 	update(t, db, func(tx *meta.Tx) error { return tx.DeleteTag(repo, "b") })
 	fillOthers(t, db)
 	var plans []string
-	traced := db.Wrap(func(inner meta.Backend) meta.Backend { return &tracer{Backend: inner, plans: &plans, prefix: explain(db)} })
+	traced := db.Wrap(func(inner meta.Backend) meta.Backend {
+		return &tracer{Backend: inner, plans: &plans, prefix: explain(db)}
+	})
 	for _, tc := range []struct {
 		filter meta.TagFilter
 		before int64

@@ -18,7 +18,7 @@ type layer struct {
 // longest matching tree counts, so internal/blob/file may stand higher than internal/blob.
 var layers = []layer{
 	{"what a thing is and which rules it has: contracts and pure functions", []string{
-		"internal/access", "internal/blob", "internal/cost", "internal/ecr", "internal/kms", "internal/lifecycle", "internal/manifest",
+		"internal/access", "internal/blob", "internal/cost", "internal/dial", "internal/ecr", "internal/kms", "internal/lifecycle", "internal/manifest",
 		"internal/meta",
 	}},
 	{"bytes and rows: implementations of the contracts, and what is made of both", []string{

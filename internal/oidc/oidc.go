@@ -31,13 +31,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/sync/singleflight"
 
 	"berth/internal/access/webidentity"
+	"berth/internal/dial"
 )
 
 const (
@@ -153,7 +153,7 @@ func (c *Client) fetch(ctx context.Context, issuer string, thumbprints []string)
 }
 
 func (c *Client) client(thumbprints []string) *http.Client {
-	dialer := &net.Dialer{Timeout: fetchTimeout, Control: c.admit}
+	dialer := &net.Dialer{Timeout: fetchTimeout, Control: dial.Public(c.Private)}
 	return &http.Client{
 		Transport: &http.Transport{
 			DialContext: dialer.DialContext, TLSHandshakeTimeout: fetchTimeout, ResponseHeaderTimeout: fetchTimeout,
@@ -178,6 +178,10 @@ func get(ctx context.Context, client *http.Client, address string) (_ []byte, er
 	if errors.Is(err, webidentity.ErrCertificate) {
 		return nil, err
 	}
+	var private *dial.PrivateError
+	if errors.As(err, &private) {
+		return nil, fmt.Errorf("%w: %w: allow its network with --private-networks if the provider is yours", webidentity.ErrUnreachable, private)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", webidentity.ErrUnreachable, err)
 	}
@@ -197,37 +201,6 @@ func get(ctx context.Context, client *http.Client, address string) (_ []byte, er
 		return nil, fmt.Errorf("%w: %s answers more than %d bytes", webidentity.ErrMetadata, address, maxDocument)
 	}
 	return b, nil
-}
-
-// admit refuses addresses that are not public. It sees the address that is
-// dialled, whatever a name resolved to before.
-func (c *Client) admit(_, address string, _ syscall.RawConn) error {
-	ap, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return err
-	}
-	ip := ap.Addr().Unmap().WithZone("")
-	if slices.ContainsFunc(c.Private, func(p netip.Prefix) bool { return p.Contains(ip) }) || isPublic(ip) {
-		return nil
-	}
-	return fmt.Errorf("%s is not a public address: allow its network with --private-networks if the provider is yours", ip)
-}
-
-// isPublic tells whether an address is of the public internet (IANA, special-purpose
-// address registries).
-func isPublic(ip netip.Addr) bool {
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
-		return false
-	}
-	for _, special := range []string{
-		"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
-		"64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "5f00::/16",
-	} {
-		if netip.MustParsePrefix(special).Contains(ip) {
-			return false
-		}
-	}
-	return true
 }
 
 // trust checks the certificate of a connection: by the roots, or else by a

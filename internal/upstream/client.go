@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"berth/internal/dial"
 )
 
 // Limits of what an upstream may take.
@@ -73,7 +75,7 @@ func New(o Options) *Client {
 	}
 	return &Client{
 		mapping: o.Mapping, now: o.Now, stall: stall, limits: map[string]Limit{}, silences: map[string]time.Time{},
-		public: transport(func(t *http.Transport) { t.DialContext = dialer(publicOnly) }),
+		public: transport(func(t *http.Transport) { t.DialContext = dialer(dial.Public(nil)) }),
 		mapped: transport(func(t *http.Transport) { t.DialContext = dialer(nil) }),
 		tokens: tokens{known: map[tokenKey]token{}},
 	}

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"berth/internal/dial"
 )
 
 // get sends a request for something of a source, with the credentials that it
@@ -98,9 +100,9 @@ func (c *Client) send(ctx context.Context, host, method string, target *url.URL,
 		c.note(target.Host, resp)
 		return resp, nil
 	}
-	var private *privateError
+	var private *dial.PrivateError
 	if errors.As(err, &private) {
-		return nil, fail(Forbidden, host, err, "leads to %s, and %s", target.Host, private.Error())
+		return nil, fail(Forbidden, host, err, "leads to %s, and %s: map the host to a URL with --upstream to allow it", target.Host, private)
 	}
 	return nil, fail(Unavailable, host, err, "cannot be reached (%s)", reason(err))
 }

@@ -348,6 +348,102 @@ func TestPreviewAnswers(t *testing.T) {
 	}
 }
 
+// insert adds images without tags to a repository, as rows.
+func (b *bench) insert(repo string, n int) {
+	b.t.Helper()
+	err := b.db.Update(context.Background(), func(tx *meta.Tx) error {
+		r, err := tx.Repository(scope, repo)
+		for i := 0; i < n && err == nil; i++ {
+			err = tx.InsertImage(&meta.StoredManifest{Bytes: []byte("{}"), Image: meta.Image{RepositoryID: r.ID, Digest: fmt.Sprintf("sha256:%064x", i), PushedAt: b.clock()}})
+		}
+		return err
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// A preview that is too large for one transaction is complete in the end, or has
+// failed.
+func TestLargePreviewComesInPieces(t *testing.T) {
+	b := newBench(t)
+	ctx := context.Background()
+	b.create("app")
+	b.insert("app", 1200)
+	b.policy("app", policyText(untaggedAfter1))
+	b.advance(48 * time.Hour)
+	updates := 0
+	failing := b.over(b.db.Wrap(func(inner meta.Backend) meta.Backend {
+		return &interrupted{Backend: inner, each: func() error {
+			switch updates++; updates {
+			case 2:
+				_, err := b.StartPreview(ctx, scope, "app", "")
+				wantRefusal(t, err, registry.LifecyclePreviewInProgress, "The previous lifecycle policy preview of the repository with name 'app' in the registry with id '123456789012' has not completed. Wait and try again.")
+				if p, acts, _, err := b.Preview(ctx, scope, "app", registry.PreviewQuestion{Limit: 10}); err != nil || p.Status != meta.PreviewInProgress || len(acts) != 0 {
+					t.Errorf("meanwhile: %+v, %v", p, err)
+				}
+			case 3:
+				return errors.New("the disk is gone")
+			}
+			return nil
+		}}
+	}))
+	if _, err := failing.StartPreview(ctx, scope, "app", ""); err == nil {
+		t.Fatal("the preview was written")
+	}
+	if p, acts, _, err := b.Preview(ctx, scope, "app", registry.PreviewQuestion{Limit: 10}); err != nil || p.Status != meta.PreviewFailed || len(acts) != 0 {
+		t.Errorf("a preview that failed: %+v, %v", p, err)
+	}
+	if _, err := b.StartPreview(ctx, scope, "app", ""); err != nil {
+		t.Fatal(err)
+	}
+	p, acts, next, err := b.Preview(ctx, scope, "app", registry.PreviewQuestion{Limit: 2000})
+	if err != nil || p.Status != meta.PreviewComplete || p.Expiring != 1200 || len(acts) != 1200 || next != "" {
+		t.Errorf("%+v, %d images, %v", p, len(acts), err)
+	}
+}
+
+// BenchmarkSweepLifecycles sweeps repositories with ten images each, of which none is due.
+func BenchmarkSweepLifecycles(b *testing.B) {
+	const repositories = 10_000
+	r := newBench(b)
+	ctx := context.Background()
+	err := r.db.Update(ctx, func(tx *meta.Tx) error {
+		for i := range repositories {
+			repo := &meta.Repository{Scope: scope, Name: fmt.Sprintf("app/%05d", i), CreatedAt: r.clock(), Mutability: "MUTABLE", Encryption: "AES256",
+				Lifecycle: policyText(untaggedAfter1, `"tagStatus":"any","countType":"imageCountMoreThan","countNumber":10`)}
+			if err := tx.InsertRepository(repo); err != nil {
+				return err
+			}
+			if err := tx.SaveRepository(*repo); err != nil {
+				return err
+			}
+			for n := range 10 {
+				m := meta.StoredManifest{Bytes: make([]byte, 1500), Image: meta.Image{RepositoryID: repo.ID, Digest: fmt.Sprintf("sha256:%064x", n), PushedAt: r.clock()}}
+				if err := tx.InsertImage(&m); err != nil {
+					return err
+				}
+				if err := tx.PutTag(repo.ID, fmt.Sprint("v", n), m.ID, r.clock()); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	r.advance(48 * time.Hour)
+	b.ReportAllocs()
+	for b.Loop() {
+		r.advance(2 * time.Hour)
+		if err := r.SweepLifecycles(ctx, time.Hour); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/repositories, "µs/repository")
+}
+
 // A sweep runs what is due, once, and one server does it.
 func TestSweepLifecycles(t *testing.T) {
 	b := newBench(t)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"berth/internal/lifecycle"
 	"berth/internal/meta"
 )
 
@@ -33,48 +32,25 @@ func (r *Registry) StartPreview(ctx context.Context, s meta.Scope, name, text st
 			return p, err
 		}
 	}
-	err = r.update(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
-		policy := cmp.Or(text, repo.Lifecycle)
-		if policy == "" {
-			return lifecycleNotFound(s, name)
-		}
+	var plan lifecyclePlan
+	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
 		now := r.now()
-		before, err := tx.LifecyclePreview(repo.ID)
-		switch {
-		case err != nil && !errors.Is(err, meta.ErrNotFound):
+		if err := previewIsFree(tx, repo, now); err != nil {
 			return err
-		case err == nil && previewStatus(before, now) == meta.PreviewInProgress:
-			return refuse(LifecyclePreviewInProgress,
-				"The previous lifecycle policy preview of the repository with name '%s' in the registry with id '%s' has not completed. Wait and try again.", name, s.Account)
 		}
-		p = meta.LifecyclePreview{RepositoryID: repo.ID, ID: uuid.NewString(), Policy: policy, Status: meta.PreviewInProgress, StartedAt: now}
-		return tx.PutLifecyclePreview(p)
+		repo.Lifecycle = cmp.Or(text, repo.Lifecycle)
+		policy, err := findLifecycle(repo)
+		if err != nil {
+			return err
+		}
+		p = meta.LifecyclePreview{RepositoryID: repo.ID, ID: uuid.NewString(), Policy: repo.Lifecycle, Status: meta.PreviewInProgress, StartedAt: now}
+		plan, err = planLifecycle(tx, repo.ID, policy, now)
+		return err
 	})
 	if err != nil {
 		return p, err
 	}
 	begun := p
-	if err := r.computePreview(ctx, &p); err != nil {
-		p.Status = meta.PreviewFailed
-		failed := r.updatePreview(context.WithoutCancel(ctx), p, func(tx *meta.Tx) error { return tx.PutLifecyclePreview(p) })
-		return begun, errors.Join(err, failed)
-	}
-	return begun, nil
-}
-
-func (r *Registry) computePreview(ctx context.Context, p *meta.LifecyclePreview) error {
-	policy, err := lifecycle.Parse(p.Policy)
-	if err != nil {
-		return err
-	}
-	var plan lifecyclePlan
-	err = r.db.View(ctx, func(tx *meta.Tx) error {
-		plan, err = planLifecycle(tx, p.RepositoryID, *policy, p.StartedAt)
-		return err
-	})
-	if err != nil {
-		return err
-	}
 	for _, a := range plan.acts {
 		if a.Action == ActExpire {
 			p.Expiring++
@@ -82,23 +58,75 @@ func (r *Registry) computePreview(ctx context.Context, p *meta.LifecyclePreview)
 			p.Transitioning++
 		}
 	}
-	position := 0
-	for page := range slices.Chunk(plan.acts, previewBatch) {
-		err := r.updatePreview(ctx, *p, func(tx *meta.Tx) error {
-			for i, a := range page {
-				if err := tx.AddPreviewImage(p.RepositoryID, position+i+1, a); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+	return begun, r.keepPreview(ctx, s, name, p, plan.acts)
+}
+
+// previewIsFree refuses while another preview of the repository is computed.
+func previewIsFree(tx *meta.Tx, repo meta.Repository, now time.Time) error {
+	before, err := tx.LifecyclePreview(repo.ID)
+	if errors.Is(err, meta.ErrNotFound) || err == nil && previewStatus(before, now) != meta.PreviewInProgress {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return refuse(LifecyclePreviewInProgress,
+		"The previous lifecycle policy preview of the repository with name '%s' in the registry with id '%s' has not completed. Wait and try again.", repo.Name, repo.Scope.Account)
+}
+
+// keepPreview writes a preview with its images in place of the one before: in one
+// transaction, so that a server that is killed leaves none that waits for nothing.
+// Only what is too large for that comes in pieces, and is in progress meanwhile.
+func (r *Registry) keepPreview(ctx context.Context, s meta.Scope, name string, p meta.LifecyclePreview, acts []meta.LifecycleAct) error {
+	first := acts[:min(len(acts), previewBatch)]
+	status := meta.PreviewComplete
+	if len(first) < len(acts) {
+		status = meta.PreviewInProgress
+	}
+	err := r.update(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		if repo.ID != p.RepositoryID { // deleted and made anew meanwhile
+			return repositoryNotFound(s, name)
+		}
+		if err := previewIsFree(tx, repo, r.now()); err != nil {
+			return err
+		}
+		p.Status = status
+		if err := tx.PutLifecyclePreview(p); err != nil {
+			return err
+		}
+		return addPreviewImages(tx, p.RepositoryID, 0, first)
+	})
+	if err != nil || status == meta.PreviewComplete {
+		return err
+	}
+	if err := r.keepRest(ctx, p, acts); err != nil {
+		p.Status = meta.PreviewFailed
+		return errors.Join(err, r.updatePreview(context.WithoutCancel(ctx), p, func(tx *meta.Tx) error { return tx.PutLifecyclePreview(p) }))
+	}
+	return nil
+}
+
+// keepRest writes what follows the first batch, and that the preview is complete.
+func (r *Registry) keepRest(ctx context.Context, p meta.LifecyclePreview, acts []meta.LifecycleAct) error {
+	for at := previewBatch; at < len(acts); at += previewBatch {
+		page := acts[at:min(len(acts), at+previewBatch)]
+		err := r.updatePreview(ctx, p, func(tx *meta.Tx) error { return addPreviewImages(tx, p.RepositoryID, at, page) })
 		if err != nil {
 			return err
 		}
-		position += len(page)
 	}
 	p.Status = meta.PreviewComplete
-	return r.updatePreview(ctx, *p, func(tx *meta.Tx) error { return tx.PutLifecyclePreview(*p) })
+	return r.updatePreview(ctx, p, func(tx *meta.Tx) error { return tx.PutLifecyclePreview(p) })
+}
+
+// addPreviewImages writes images behind a position.
+func addPreviewImages(tx *meta.Tx, repositoryID int64, after int, acts []meta.LifecycleAct) error {
+	for i, a := range acts {
+		if err := tx.AddPreviewImage(repositoryID, after+i+1, a); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // updatePreview writes to a preview as long as no other took its place.

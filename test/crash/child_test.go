@@ -172,7 +172,7 @@ func runChild(text string) error {
 		gc = server.GC{Interval: 5 * time.Millisecond, Lease: time.Nanosecond, Grace: time.Nanosecond}
 	}
 	s, err := server.New(context.Background(), server.Config{
-		Data: cfg.Data, Listen: "127.0.0.1:0", Database: "sqlite", Blobs: "file", GC: gc, FileSystem: k.fileSystem(),
+		Data: cfg.Data, Listen: "127.0.0.1:0", Database: "sqlite", Blobs: "file", GC: gc, FileSystem: k.fileSystem(), LifecycleInterval: -1,
 		WrapDatabase: func(b meta.Backend) meta.Backend { return killerDB{b, k} },
 	}, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {

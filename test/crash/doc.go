@@ -10,6 +10,7 @@
 // what was acknowledged:
 //
 //   - every repository is exactly as the last acknowledged request left it, or as the one without an answer would have;
+//   - a lifecycle policy took nothing that its preview did not list;
 //   - every image pulls byte for byte, and every row has bytes of its digest;
 //   - an upload continues at the offset acknowledged, and becomes the blob that was sent;
 //   - collection goes on, and in the end the blob store holds the copies that rows name and nothing else, but for what a

@@ -30,6 +30,7 @@ func scenarios() []scenario {
 		{"retag", retag},
 		{"delete", remove},
 		{"delete a repository", removeRepository},
+		{"apply a lifecycle policy", runPolicy},
 	}
 }
 
@@ -40,6 +41,9 @@ func ready(t testing.TB, ctx context.Context, c *client) error {
 		if err := c.create(ctx); err != nil {
 			return err
 		}
+	}
+	if err := c.dropPolicy(ctx); err != nil {
+		return err
 	}
 	if len(c.now.images) > 4 {
 		if err := c.deleteImages(ctx, slices.Sorted(maps.Keys(c.now.images))...); err != nil {

@@ -12,6 +12,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/smithy-go"
 	"github.com/spf13/cobra"
 
 	"berth/internal/cost"
@@ -38,7 +40,8 @@ them, STORED bytes once, in each repository and in the total, which is what the 
 kilobytes each, are not counted.
 
 UNTAGGED and NEVER PULLED say what would be free without the images that nobody can name, or that nobody used; what indexes
-list and what refers to an image is not among them. SHARED is what images of a repository save by common layers.
+list and what refers to an image is not among them. SHARED is what images of a repository save by common layers, DUPLICATED
+what other repositories hold too, and UNREFERENCED what no image lists: only Berth tells it, and gives it back by itself.
 
 Prices of %s, from %s.`, f.prices.AsOf, f.prices.Source),
 		Example: `  berth cost
@@ -83,7 +86,11 @@ func (f costFlags) run(ctx context.Context, env *environment) error {
 	if err != nil {
 		return err
 	}
-	return write(env.stdout, newCostReport(registry, f.prices, len(policies) > 0))
+	report := newCostReport(registry, f.prices, len(policies) > 0)
+	if err := report.addUnreferenced(ctx, client); err != nil {
+		return err
+	}
+	return write(env.stdout, report)
 }
 
 // readWhatIf reads policies by the repository that they are for; "" is for all others.
@@ -134,12 +141,17 @@ type costRepository struct {
 	Name   string `json:"repository"`
 	Images int    `json:"images"`
 	costBytes
-	Own         int64       `json:"bytesOfNoOtherRepository"`
-	Shared      int64       `json:"bytesSavedBySharing"`
-	Untagged    costShare   `json:"untagged"`
-	NeverPulled costShare   `json:"neverPulled"`
-	WhatIf      *costWhatIf `json:"whatIf,omitempty"`
+	Own         int64     `json:"bytesOfNoOtherRepository"`
+	Shared      int64     `json:"bytesSavedBySharing"`
+	Untagged    costShare `json:"untagged"`
+	NeverPulled costShare `json:"neverPulled"`
+	// Unreferenced is what no image lists; not set: the registry does not tell.
+	Unreferenced *int64      `json:"unreferencedBytes,omitempty"`
+	WhatIf       *costWhatIf `json:"whatIf,omitempty"`
 }
+
+// duplicated is what other repositories hold too.
+func (c costRepository) duplicated() int64 { return c.Standard + c.Archived - c.Own }
 
 type costShare struct {
 	Images int   `json:"images"`
@@ -176,16 +188,39 @@ func newCostReport(g *cost.Registry, prices cost.Prices, whatIf bool) costReport
 	return out
 }
 
+// addUnreferenced asks Berth for the bytes that no image lists, of which clients of ECR see nothing.
+func (r *costReport) addUnreferenced(ctx context.Context, client *ecr.Client) error {
+	for i := range r.Repositories {
+		c := &r.Repositories[i]
+		var out struct{ UnreferencedBytes int64 }
+		err := callOwn(ctx, client, "BerthGetUnreferencedBytes", map[string]string{"repositoryName": c.Name}, &out)
+		var refused smithy.APIError
+		switch {
+		case errors.Is(err, errNotBerth):
+			return nil
+		case errors.As(err, &refused) && strings.HasSuffix(refused.ErrorCode(), "RepositoryNotFoundException"): // by now
+		case err != nil:
+			return fmt.Errorf("ask for the unreferenced bytes of %s: %w", c.Name, err)
+		default:
+			c.Unreferenced = &out.UnreferencedBytes
+		}
+	}
+	return nil
+}
+
 func writeCostTable(w io.Writer, r costReport) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	head := []string{"IMAGES", "LOGICAL", "STORED", "ARCHIVED", "SHARED", "UNTAGGED", "NEVER PULLED"}
+	head := []string{"IMAGES", "LOGICAL", "STORED", "ARCHIVED", "SHARED", "UNTAGGED", "NEVER PULLED", "DUPLICATED", "UNREFERENCED"}
 	if r.WhatIf != nil {
 		head = append(head, "EXPIRE", "ARCHIVE", "LEFT")
 	}
 	// The names stand last, as they are the column of text.
 	text := strings.Join(head, "\t") + "\t  REPOSITORY\n"
 	for _, c := range r.Repositories {
-		row := []string{strconv.Itoa(c.Images), size(c.Logical), size(c.Standard + c.Archived), size(c.Archived), size(c.Shared), size(c.Untagged.Freed), size(c.NeverPulled.Freed)}
+		row := []string{strconv.Itoa(c.Images), size(c.Logical), size(c.Standard + c.Archived), size(c.Archived), size(c.Shared), size(c.Untagged.Freed), size(c.NeverPulled.Freed), size(c.duplicated()), "-"}
+		if c.Unreferenced != nil {
+			row[len(row)-1] = size(*c.Unreferenced)
+		}
 		if c.WhatIf != nil {
 			row = append(row, strconv.Itoa(c.WhatIf.Expired), strconv.Itoa(c.WhatIf.Transition), size(c.WhatIf.Standard+c.WhatIf.Archived))
 		}
@@ -225,6 +260,7 @@ func writeCostCSV(w io.Writer, r costReport) error {
 	head := []string{
 		"repository", "images", "logical_bytes", "standard_bytes", "archived_bytes", "bytes_of_no_other_repository", "bytes_saved_by_sharing",
 		"untagged_images", "untagged_bytes", "never_pulled_images", "never_pulled_bytes",
+		"unreferenced_bytes",
 	}
 	if r.WhatIf != nil {
 		head = append(head, "images_expired", "images_archived", "logical_bytes_left", "standard_bytes_left", "archived_bytes_left")
@@ -233,6 +269,11 @@ func writeCostCSV(w io.Writer, r costReport) error {
 	for _, c := range r.Repositories {
 		row := append([]string{c.Name}, decimals(int64(c.Images), c.Logical, c.Standard, c.Archived, c.Own, c.Shared,
 			int64(c.Untagged.Images), c.Untagged.Freed, int64(c.NeverPulled.Images), c.NeverPulled.Freed)...)
+		unreferenced := "" // the registry does not tell
+		if c.Unreferenced != nil {
+			unreferenced = strconv.FormatInt(*c.Unreferenced, 10)
+		}
+		row = append(row, unreferenced)
 		if c.WhatIf != nil {
 			row = append(row, decimals(int64(c.WhatIf.Expired), int64(c.WhatIf.Transition), c.WhatIf.Logical, c.WhatIf.Standard, c.WhatIf.Archived)...)
 		}

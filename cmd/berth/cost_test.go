@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"os"
@@ -86,6 +87,16 @@ func TestCostCommand(t *testing.T) {
 	if r := got.Repositories[1]; r.Untagged != (costShare{}) || r.Own != 1_005 {
 		t.Errorf("other is %+v: what its index lists is no waste, and the base is app's too", r)
 	}
+	if c := got.Repositories[0]; c.Unreferenced == nil || *c.Unreferenced != 0 || c.duplicated() != got.Repositories[1].duplicated() || c.duplicated() != config+10_000 {
+		t.Errorf("app has %v unreferenced bytes, and %d that other holds too", c.Unreferenced, c.duplicated())
+	}
+	stray := testkit.NewBlob("", []byte("nobody's"))
+	if _, _, err := r.do(t.Context(), 201, "POST", "/v2/app/blobs/uploads/?digest="+stray.Descriptor.Digest.String(), bytes.NewReader(stray.Bytes)); err != nil {
+		t.Fatal(err)
+	}
+	if r := read().Repositories[0]; r.Unreferenced == nil || *r.Unreferenced != 8 {
+		t.Errorf("a blob without an image: %+v", r)
+	}
 	stored := app.Standard + 1_005
 	if want := float64(stored-1_000)/1000 + float64(archive)/1e9*got.Prices.Archive; got.Total.Standard != stored || got.Total.DollarsPerMonth < want-1e-6 || got.Total.DollarsPerMonth > want+1e-6 {
 		t.Errorf("the total is %+v, want %d bytes outside of the archive and $%f", got.Total, stored, want)
@@ -105,11 +116,11 @@ func TestCostCommand(t *testing.T) {
 	}
 	out, _ := run(0, "--what-if", policy, "--format", "csv")
 	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
-	if err != nil || len(rows) != 3 || rows[1][0] != "app" || rows[1][1] != "4" || rows[0][11] != "images_expired" || rows[1][11] != "1" {
+	if err != nil || len(rows) != 3 || rows[1][0] != "app" || rows[1][1] != "4" || rows[0][12] != "images_expired" || rows[1][12] != "1" || rows[1][11] != "8" {
 		t.Errorf("as CSV: %v, %v", rows, err)
 	}
 	out, _ = run(0, "--what-if", policy)
-	for _, want := range []string{"UNTAGGED", "1.0 kB", "  app\n", "total: 6 images", "then:  5 images"} {
+	for _, want := range []string{"UNTAGGED", "UNREFERENCED", " 8 B", "1.0 kB", "  app\n", "total: 6 images", "then:  5 images"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the table lacks %q:\n%s", want, out)
 		}

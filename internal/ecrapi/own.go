@@ -21,12 +21,14 @@ type ownOperation struct {
 // ECR, and policies allow it under the name of that one.
 func ownOperations() map[string]ownOperation {
 	packages, _ := ecr.LookupOperation("DescribeImageScanFindings")
-	lifecycle, _ := ecr.LookupOperation("GetLifecyclePolicy")
+	named, _ := ecr.LookupOperation("GetLifecyclePolicy") // its input names a repository
 	return map[string]ownOperation{
 		"BerthListImagePackages": {packages, on(onRepository, listImagePackages).allowedBy("DescribeImageScanFindings")},
 		// Who may put a policy may let it act: it does so within the hour anyway.
-		"BerthRunLifecyclePolicy": {lifecycle, on(onRepository, runLifecyclePolicy).allowedBy("PutLifecyclePolicy")},
-		"BerthListLifecycleRuns":  {lifecycle, on(onRepository, listLifecycleRuns).allowedBy("GetLifecyclePolicy")},
+		"BerthRunLifecyclePolicy": {named, on(onRepository, runLifecyclePolicy).allowedBy("PutLifecyclePolicy")},
+		"BerthListLifecycleRuns":  {named, on(onRepository, listLifecycleRuns).allowedBy("GetLifecyclePolicy")},
+		// Who sees the images knows what they take; this is the rest.
+		"BerthGetUnreferencedBytes": {named, on(onRepository, getUnreferencedBytes).allowedBy("DescribeImages")},
 	}
 }
 
@@ -124,4 +126,20 @@ func listLifecycleRuns(d *Door, ctx context.Context, c call, in *ecr.GetLifecycl
 		out.Runs[i] = lifecycleRunOf(r)
 	}
 	return out, nil
+}
+
+// unreferencedBytesOutput is what BerthGetUnreferencedBytes answers.
+type unreferencedBytesOutput struct {
+	RegistryID        string `json:"registryId"`
+	RepositoryName    string `json:"repositoryName"`
+	UnreferencedBytes int64  `json:"unreferencedBytes"`
+}
+
+// getUnreferencedBytes tells what a repository holds that no image of it lists.
+func getUnreferencedBytes(d *Door, ctx context.Context, c call, in *ecr.GetLifecyclePolicyInput) (any, error) {
+	n, err := d.Registry.UnreferencedBytes(ctx, c.scope, in.RepositoryName)
+	if err != nil {
+		return nil, err
+	}
+	return unreferencedBytesOutput{c.scope.Account, in.RepositoryName, n}, nil
 }

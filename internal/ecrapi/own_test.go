@@ -43,3 +43,18 @@ func TestLifecyclePolicyRunsOnDemand(t *testing.T) {
 	wants("BerthRunLifecyclePolicy", `{"repositoryName":"app"}`, `"expired":0,"archived":0,"failed":0`, `"images":[]`)
 	c.call("BerthRunLifecyclePolicy", `{"repositoryName":"other"}`).refused(400, "RepositoryNotFoundException", "")
 }
+
+// What no image lists is told to who may see the images.
+func TestUnreferencedBytesAreTold(t *testing.T) {
+	c := newClient(t)
+	c.create("app")
+	pushImage(c, "app", "v1")
+	if got := c.call("BerthGetUnreferencedBytes", `{"repositoryName":"app"}`).ok()["unreferencedBytes"]; got != 0.0 {
+		t.Errorf("%v bytes", got)
+	}
+	c.call("BatchDeleteImage", `{"repositoryName":"app","imageIds":[{"imageTag":"v1"}]}`).ok()
+	if got := c.call("BerthGetUnreferencedBytes", `{"repositoryName":"app"}`).ok()["unreferencedBytes"]; got != 13.0 { // {} and "layer of v1"
+		t.Errorf("%v bytes", got)
+	}
+	c.call("BerthGetUnreferencedBytes", `{"repositoryName":"other"}`).refused(400, "RepositoryNotFoundException", "")
+}

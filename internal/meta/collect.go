@@ -25,6 +25,16 @@ func (tx *Tx) Memberships(afterRepository int64, afterDigest string, limit int) 
 		ORDER BY r.repository_id, r.digest LIMIT $3`, afterRepository, afterDigest, limit)
 }
 
+// Unreferenced adds up the bytes of a repository that no image of it lists: blobs
+// that were pushed or mounted for none, or whose images are gone, and uploads
+// that are not done.
+func (tx *Tx) Unreferenced(repositoryID int64) (int64, error) {
+	return get(tx, func(s scanner) (n int64, err error) { return n, s.Scan(&n) }, `SELECT CAST(
+			COALESCE((SELECT SUM(b.size) FROM repository_blobs r JOIN blobs b ON b.id = r.blob_id WHERE r.repository_id = $1
+				AND NOT EXISTS (SELECT 1 FROM image_references i WHERE i.repository_id = $1 AND i.digest = r.digest AND i.kind = 'blob')), 0)
+			+ COALESCE((SELECT SUM(size) FROM uploads WHERE repository_id = $1), 0) AS BIGINT)`, repositoryID)
+}
+
 // RemoveUnused ends a membership that no image of the repository needs and
 // whose lease ended before the time given. ErrNotFound: it is needed, leased
 // again, or gone.

@@ -333,3 +333,14 @@ func checkResourceTags(tags []meta.ResourceTag) error {
 	}
 	return nil
 }
+
+// UnreferencedBytes adds up what a repository holds that no image of it lists:
+// pushed or mounted blobs without an image, and uploads that are not done.
+// Collection gives it back when their leases end.
+func (r *Registry) UnreferencedBytes(ctx context.Context, s meta.Scope, name string) (n int64, err error) {
+	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
+		n, err = tx.Unreferenced(repo.ID)
+		return err
+	})
+	return n, err
+}

@@ -88,6 +88,13 @@ func bytesOnlyOf(t *testing.T, db *meta.DB) {
 			return err
 		})
 	}
+	view(t, db, func(tx *meta.Tx) error {
+		n, err := tx.Unreferenced(own[0].RepositoryID)
+		if n != 0 {
+			t.Errorf("%d bytes are unreferenced", n)
+		}
+		return err
+	})
 	want("a", 1)
 	want("b", 1<<30)
 	want("c", 0)
@@ -95,6 +102,17 @@ func bytesOnlyOf(t *testing.T, db *meta.DB) {
 	want("a", 1+1<<10)
 	update(t, db, func(tx *meta.Tx) error { return tx.DeleteImage(image["c"].ID) })
 	want("a", 1+1<<10+1<<20)
+	update(t, db, func(tx *meta.Tx) error {
+		return tx.InsertUpload(meta.Upload{ID: "u", RepositoryID: other.RepositoryID, Algorithm: "sha256", Size: 7, State: []byte{}, CreatedAt: at(1), UpdatedAt: at(1)})
+	})
+	view(t, db, func(tx *meta.Tx) error {
+		first, err := tx.Unreferenced(own[0].RepositoryID)
+		second, err2 := tx.Unreferenced(other.RepositoryID)
+		if first != 1<<30 || second != 1<<20+7 {
+			t.Errorf("%d and %d bytes are unreferenced", first, second)
+		}
+		return errors.Join(err, err2)
+	})
 }
 
 // lifecycleNeeds: what a sweep asks for is right, and in indexes.

@@ -29,7 +29,6 @@ func TestScanCommand(t *testing.T) {
 	if _, err := p.await(`listening on (\S+)`); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Run(t, bin, "vulndb", "import", "../../internal/scan/testdata/advisories", "--data", data)
 	r, err := connect(t.Context(), data)
 	if err != nil {
 		t.Fatal(err)
@@ -37,6 +36,23 @@ func TestScanCommand(t *testing.T) {
 	aws := testkit.Tool(t, "aws")
 	env := withoutKeys(append(testkit.AWSEnv(t, r.endpoint, "", "", "us-east-1"), "AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(data, "credentials")))
 	(&scanned{t: t, aws: aws, env: env}).cli("create-repository", "--repository-name", "app/api")
+	// Over the API of the running server; what --data opens is the same.
+	vulndb := func(code int, args ...string) string {
+		t.Helper()
+		res, err := testkit.Command{Path: bin, Args: append([]string{"vulndb"}, args...), Env: env, Timeout: patience * 4}.Try(t.Context())
+		if err != nil || res.ExitCode != code {
+			t.Fatalf("vulndb %v: code %d, want %d: %v: %s%s", args, res.ExitCode, code, err, res.Stdout, res.Stderr)
+		}
+		return res.Stdout + res.Stderr
+	}
+	if out := vulndb(0, "import", "../../internal/scan/testdata/advisories"); !strings.HasPrefix(out, "imported 12 records (0 withdrawn), skipped 0\n") {
+		t.Errorf("imported: %s", out)
+	}
+	if out := vulndb(0, "status"); out != vulndb(0, "status", "--data", data) || !strings.Contains(out, "Debian: 4 advisories") {
+		t.Errorf("status: %s", out)
+	}
+	vulndb(1, "import", "../../internal/scan/doc.go")
+	vulndb(1, "status", "--data", data, "--endpoint", r.endpoint)
 	dpkg := func(openssl string) testkit.Content {
 		return imageOf(t, layerOf(t, tree{
 			"etc/os-release": {text: debian},

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"berth/internal/scan/vulndb"
 	"berth/internal/scan/worker"
@@ -32,15 +35,17 @@ func newVulnDBCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "vulndb",
 		Short: "The advisories that scans of images know",
-		Long: `Advisories are records of OSV (https://osv.dev). Each command works beside a running server or without one.
-Nothing is fetched unless asked for: on a site without a network, copy the archives and import them.`,
+		Long: `Advisories are records of OSV (https://osv.dev). The commands ask the running registry of AWS_ENDPOINT_URL_ECR, which
+allows it to the root user and to administrators of its home account. With --data or --database they open that registry's
+database themselves, whether it runs or not. Nothing is fetched unless asked for, and then by this command and not by the
+registry: on a site without a network, copy the archives and import them.`,
 	}
 	cmd.AddCommand(newVulnDBImportCommand(env), newVulnDBUpdateCommand(env), newVulnDBStatusCommand(env))
 	return cmd
 }
 
 func newVulnDBImportCommand(env *environment) *cobra.Command {
-	var flags storageFlags
+	var flags advisoryFlags
 	cmd := &cobra.Command{
 		Use:   "import FILE|DIR",
 		Short: "Import advisories from files",
@@ -48,8 +53,10 @@ func newVulnDBImportCommand(env *environment) *cobra.Command {
 replaces, at once, everything that was known of each ecosystem in it.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withVulnDB(cmd.Context(), env, &flags, func(db *vulndb.DB) error {
-				r, err := db.Import(cmd.Context(), pathIn(env, args[0]), args[0], progressOf(env))
+			return flags.with(cmd, env, func(db vulndb.Keeper) error {
+				show, end := progressOf(env)
+				r, err := vulndb.Import(cmd.Context(), db, pathIn(env, args[0]), args[0], show)
+				end()
 				return flags.printImport(env, r, err)
 			})
 		},
@@ -59,7 +66,7 @@ replaces, at once, everything that was known of each ecosystem in it.`,
 }
 
 func newVulnDBUpdateCommand(env *environment) *cobra.Command {
-	var flags storageFlags
+	var flags advisoryFlags
 	var url string
 	var ecosystems []string
 	cmd := &cobra.Command{
@@ -69,8 +76,10 @@ func newVulnDBUpdateCommand(env *environment) *cobra.Command {
 update is not fetched again.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withVulnDB(cmd.Context(), env, &flags, func(db *vulndb.DB) error {
-				r, err := db.Update(cmd.Context(), url, ecosystems, progressOf(env))
+			return flags.with(cmd, env, func(db vulndb.Keeper) error {
+				show, end := progressOf(env)
+				r, err := vulndb.Update(cmd.Context(), db, url, ecosystems, show)
+				end()
 				return flags.printImport(env, r, err)
 			})
 		},
@@ -82,13 +91,13 @@ update is not fetched again.`,
 }
 
 func newVulnDBStatusCommand(env *environment) *cobra.Command {
-	var flags storageFlags
+	var flags advisoryFlags
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Tell which advisories are known, and how old they are",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withVulnDB(cmd.Context(), env, &flags, func(db *vulndb.DB) error {
+			return flags.with(cmd, env, func(db vulndb.Keeper) error {
 				sets, err := db.Status(cmd.Context())
 				if err != nil {
 					return err
@@ -108,9 +117,36 @@ func newVulnDBStatusCommand(env *environment) *cobra.Command {
 	return cmd
 }
 
-// withVulnDB opens the database of an installation.
-func withVulnDB(ctx context.Context, env *environment, flags *storageFlags, fn func(*vulndb.DB) error) (err error) {
-	s, _, err := flags.open(ctx, env)
+// advisoryFlags say which registry's advisories are meant.
+type advisoryFlags struct {
+	storageFlags
+	endpoint, region, profile string
+}
+
+func (f *advisoryFlags) register(flags *pflag.FlagSet) {
+	f.storageFlags.register(flags)
+	flags.StringVar(&f.endpoint, "endpoint", "", "URL of the running registry (default: AWS_ENDPOINT_URL_ECR, AWS_ENDPOINT_URL)")
+	flags.StringVar(&f.region, "region", "", "region of the registry (default: AWS_REGION)")
+	flags.StringVar(&f.profile, "profile", "", "profile of the AWS configuration files (default: AWS_PROFILE)")
+	flags.Lookup("data").Usage = "data directory whose database is opened in place of asking a running registry"
+	flags.Lookup("data").DefValue = ""
+}
+
+// with gives fn the advisories of the running registry, or those of the database
+// that the flags name.
+func (f *advisoryFlags) with(cmd *cobra.Command, env *environment, fn func(vulndb.Keeper) error) (err error) {
+	flags := cmd.Flags()
+	if !flags.Changed("data") && !flags.Changed("database") {
+		client, err := ecrClient(cmd.Context(), f.endpoint, f.region, f.profile)
+		if err != nil {
+			return fmt.Errorf("%w; or name a data directory with --data", err)
+		}
+		return fn(remoteAdvisories{client})
+	}
+	if flags.Changed("endpoint") {
+		return errors.New("--endpoint asks a running registry, and --data and --database open one's database: give one of them")
+	}
+	s, _, err := f.open(cmd.Context(), env)
 	if err != nil {
 		return err
 	}
@@ -118,14 +154,53 @@ func withVulnDB(ctx context.Context, env *environment, flags *storageFlags, fn f
 	return fn(&vulndb.DB{Rows: s.DB, Now: time.Now})
 }
 
-// progressOf tells how far an import is, now and then.
-func progressOf(env *environment) func(int) {
+// remoteAdvisories are those of a running registry, over its API.
+type remoteAdvisories struct{ client *ecr.Client }
+
+// Status implements [vulndb.Keeper].
+func (r remoteAdvisories) Status(ctx context.Context) ([]vulndb.Set, error) {
+	var out struct{ Sets []vulndb.Set }
+	err := r.ask(ctx, "BerthDescribeAdvisories", struct{}{}, &out)
+	return out.Sets, err
+}
+
+// Put implements [vulndb.Keeper].
+func (r remoteAdvisories) Put(ctx context.Context, p vulndb.Part) (out vulndb.Answer, err error) {
+	in := map[string]any{"last": p.Last}
+	for name, v := range map[string]any{"state": p.State, "records": p.Records} {
+		text, err := json.Marshal(v)
+		if err != nil {
+			return out, err
+		}
+		in[name] = text // base64 in JSON, as blobs are
+	}
+	err = r.ask(ctx, "BerthImportAdvisories", in, &out)
+	return out, err
+}
+
+func (r remoteAdvisories) ask(ctx context.Context, operation string, in, out any) error {
+	err := callOwn(ctx, r.client, operation, in, out)
+	if errors.Is(err, errNotBerth) {
+		return fmt.Errorf("%w: run eval \"$(berth env)\" or pass --endpoint, or name a data directory with --data", err)
+	}
+	return err
+}
+
+// progressOf tells how far an import is: on a terminal in one line that is
+// overwritten, elsewhere now and then.
+func progressOf(env *environment) (show func(records int), end func()) {
 	const every = 20_000
+	said := 0
+	line, end := progress(env)
 	return func(records int) {
-		if records%every == 0 {
+		switch {
+		case line != nil:
+			line("records", records)
+		case records/every > said:
+			said = records / every
 			_, _ = fmt.Fprintf(env.stderr, "%d records\n", records) // only to pass the time
 		}
-	}
+	}, end
 }
 
 func (f *storageFlags) printImport(env *environment, r vulndb.Report, err error) error {

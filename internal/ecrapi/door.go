@@ -18,6 +18,7 @@ import (
 	"berth/internal/meta"
 	"berth/internal/pullthrough"
 	"berth/internal/registry"
+	"berth/internal/scan/vulndb"
 )
 
 // An Authenticator checks the signature of a request.
@@ -40,6 +41,8 @@ type Options struct {
 	Authorize    access.Authorizer
 	Tokens       TokenIssuer
 	Log          *slog.Logger
+	Advisories   vulndb.Keeper // that scans know
+	Home         string        // the account that the installation belongs to
 	// Endpoint gives the base URL under which clients reach a registry, scheme
 	// and host without a final slash.
 	Endpoint func(meta.Scope) string
@@ -122,6 +125,9 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	resource, err := rt.locate(&c, in)
 	if err != nil {
 		return nil, err
+	}
+	if rt.home {
+		c.scope.Account = d.Home
 	}
 	action := op.Name
 	if rt.action != "" {

@@ -17,8 +17,9 @@ type ownOperation struct {
 	route
 }
 
-// ownOperations are by the names of operations. Each takes the input of one of
-// ECR, and policies allow it under the name of that one.
+// ownOperations are by the names of operations. One that takes the input of an
+// operation of ECR is allowed under the name of that one, the others under their
+// own.
 func ownOperations() map[string]ownOperation {
 	packages, _ := ecr.LookupOperation("DescribeImageScanFindings")
 	named, _ := ecr.LookupOperation("GetLifecyclePolicy") // its input names a repository
@@ -29,6 +30,11 @@ func ownOperations() map[string]ownOperation {
 		"BerthListLifecycleRuns":  {named, on(onRepository, listLifecycleRuns).allowedBy("GetLifecyclePolicy")},
 		// Who sees the images knows what they take; this is the rest.
 		"BerthGetUnreferencedBytes": {named, on(onRepository, getUnreferencedBytes).allowedBy("DescribeImages")},
+		"BerthDescribeAdvisories":   {advisoriesOperation("BerthDescribeAdvisories", func() any { return new(noInput) }), on(onCaller, describeAdvisories).ofHome()},
+		"BerthImportAdvisories": {
+			advisoriesOperation("BerthImportAdvisories", func() any { return new(advisoriesPart) }, advisoriesPartMembers()...),
+			on(onCaller, importAdvisories).ofHome(),
+		},
 	}
 }
 

@@ -16,11 +16,19 @@ type route struct {
 	locate func(c *call, in any) (resource string, err error)
 	handle func(d *Door, ctx context.Context, c call, in any) (any, error)
 	action string // the operation that policies name, where it is another one
+	home   bool   // it is about the installation, which belongs to the home account
 }
 
 // allowedBy makes a route one that policies allow under another operation's name.
 func (rt route) allowedBy(operation string) route {
 	rt.action = operation
+	return rt
+}
+
+// ofHome makes a route one about the installation: whoever is not of the home
+// account needs the right from its registry policy too.
+func (rt route) ofHome() route {
+	rt.home = true
 	return rt
 }
 

@@ -4,13 +4,13 @@ import "testing"
 
 func TestInvariant06_RouteWithoutOperationRefusesToStart(t *testing.T) {
 	for name, rt := range map[string]route{
-		"":                 {onRepository, routes()["PutImage"].handle, ""},
-		"DropEverything":   {onRepository, routes()["PutImage"].handle, ""},
-		"PutImage":         {nil, routes()["PutImage"].handle, ""}, // nobody could say on what
-		"BatchGetImage":    {onRepository, nil, ""},
-		"ecr:ListImages":   {onRepository, routes()["PutImage"].handle, ""},
-		"ListImages":       {onRepository, routes()["PutImage"].handle, "ReadEverything"},
-		"describeRegistry": {onRegistry, routes()["PutImage"].handle, ""},
+		"":                 {locate: onRepository, handle: routes()["PutImage"].handle},
+		"DropEverything":   {locate: onRepository, handle: routes()["PutImage"].handle},
+		"PutImage":         {locate: nil, handle: routes()["PutImage"].handle}, // nobody could say on what
+		"BatchGetImage":    {locate: onRepository, handle: nil},
+		"ecr:ListImages":   {locate: onRepository, handle: routes()["PutImage"].handle},
+		"ListImages":       {locate: onRepository, handle: routes()["PutImage"].handle, action: "ReadEverything"},
+		"describeRegistry": {locate: onRegistry, handle: routes()["PutImage"].handle},
 	} {
 		spoilt := routes()
 		spoilt[name] = rt

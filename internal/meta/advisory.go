@@ -42,6 +42,11 @@ func (tx *Tx) AdvisorySets(state string) ([]AdvisorySet, error) {
 	return list(tx, scanAdvisorySet, `SELECT `+advisorySetColumns+` FROM advisory_sets WHERE state = $1 ORDER BY ecosystem, id`, state)
 }
 
+// AdvisorySet finds a set by its number.
+func (tx *Tx) AdvisorySet(id int64) (AdvisorySet, error) {
+	return get(tx, scanAdvisorySet, `SELECT `+advisorySetColumns+` FROM advisory_sets WHERE id = $1`, id)
+}
+
 // PutAdvisory adds what a record says about a package to a set.
 func (tx *Tx) PutAdvisory(setID int64, pkg, id string, body []byte) error {
 	return tx.exec(`INSERT INTO advisories (set_id, package, id, body) VALUES ($1, $2, $3, $4)

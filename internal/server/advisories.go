@@ -16,6 +16,9 @@ type Advisories struct {
 	Ecosystems []string // to fetch; none: all whose packages are found in images
 }
 
+// advisories are those that scans know.
+func (s *Server) advisories() *vulndb.DB { return &vulndb.DB{Rows: s.storage.DB, Now: time.Now} }
+
 // updateAdvisories fetches what changed until ctx ends. An archive is asked for
 // by its entity tag, so several servers on one database fetch it once or little
 // more. One that cannot be had leaves what is known of its ecosystem.
@@ -23,11 +26,10 @@ func (s *Server) updateAdvisories(ctx context.Context, a Advisories) {
 	if len(a.Ecosystems) == 0 {
 		a.Ecosystems = vulndb.DefaultEcosystems()
 	}
-	db := &vulndb.DB{Rows: s.storage.DB, Now: time.Now}
 	tick := time.NewTicker(a.Every)
 	defer tick.Stop()
 	for {
-		r, err := db.Update(ctx, cmp.Or(a.URL, vulndb.DefaultURL), a.Ecosystems, nil)
+		r, err := vulndb.Update(ctx, s.advisories(), cmp.Or(a.URL, vulndb.DefaultURL), a.Ecosystems, nil)
 		if err != nil && ctx.Err() == nil {
 			s.log.Error("update the advisories, which stay as they are where this failed", "err", err)
 		}

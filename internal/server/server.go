@@ -155,7 +155,7 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 	verifier, guesses := sigv4.New(users, time.Now, sigv4.Options{}), newThrottle(time.Now)
 	ecrDoor, err := ecrapi.New(ecrapi.Options{
 		Registry: s.registry, Cache: s.cache, Authenticate: signatures{verifier.ForService("ecr"), guesses}, Authorize: authorize, Tokens: tokens,
-		Log: s.log, Endpoint: s.names.endpoint,
+		Log: s.log, Endpoint: s.names.endpoint, Advisories: s.advisories(), Home: s.names.home.Account,
 	})
 	if err != nil {
 		return nil, err

@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"berth/internal/meta"
 )
 
 // DefaultURL is the public bucket of OSV (https://google.github.io/osv.dev/data/).
@@ -37,15 +35,15 @@ var errUnchanged = errors.New("the archive did not change")
 
 // Update fetches the archives of ecosystems and imports them, one by one, so
 // that each that succeeds counts. The report is of all together.
-func (db *DB) Update(ctx context.Context, base string, ecosystems []string, progress func(int)) (Report, error) {
+func Update(ctx context.Context, to Keeper, base string, ecosystems []string, progress func(int)) (Report, error) {
 	out := Report{Sets: []Set{}}
-	known, err := db.Status(ctx)
+	known, err := to.Status(ctx)
 	if err != nil {
 		return out, err
 	}
 	var errs []error
 	for _, ecosystem := range ecosystems {
-		r, err := db.updateOne(ctx, base, ecosystem, known, progress)
+		r, err := updateOne(ctx, to, base, ecosystem, known, progress)
 		if errors.Is(err, errUnchanged) {
 			continue
 		}
@@ -53,13 +51,12 @@ func (db *DB) Update(ctx context.Context, base string, ecosystems []string, prog
 			errs = append(errs, fmt.Errorf("update the advisories of %s: %w", ecosystem, err))
 			continue
 		}
-		out.Records, out.Withdrawn, out.Skipped = out.Records+r.Records, out.Withdrawn+r.Withdrawn, out.Skipped+r.Skipped
-		out.Problems, out.Sets = append(out.Problems, r.Problems...), append(out.Sets, r.Sets...)
+		out.add(r)
 	}
 	return out, errors.Join(errs...)
 }
 
-func (db *DB) updateOne(ctx context.Context, base, ecosystem string, known []Set, progress func(int)) (Report, error) {
+func updateOne(ctx context.Context, to Keeper, base, ecosystem string, known []Set, progress func(int)) (Report, error) {
 	from, err := url.JoinPath(base, url.PathEscape(ecosystem), "all.zip")
 	if err != nil {
 		return Report{}, fmt.Errorf("the address of the archives, %q, is no URL: %w", base, err)
@@ -86,7 +83,7 @@ func (db *DB) updateOne(ctx context.Context, base, ecosystem string, known []Set
 		source += " " + tag
 	}
 	// An archive may tell of other ecosystems in passing: those are not whole.
-	return db.importOnly(ctx, name, source, ecosystem, progress)
+	return read(ctx, to, name, State{Source: source, Only: ecosystem}, progress)
 }
 
 // fetch writes what is at an address to a file and gives its entity tag.
@@ -121,9 +118,4 @@ func fetch(ctx context.Context, from, etag, name string) (tag string, err error)
 		err = fmt.Errorf("%s is larger than %d bytes", from, int64(maxArchive))
 	}
 	return resp.Header.Get("ETag"), err
-}
-
-// importOnly is Import of the records of one ecosystem.
-func (db *DB) importOnly(ctx context.Context, name, source, ecosystem string, progress func(int)) (Report, error) {
-	return db.load(&load{ctx: ctx, db: db, source: source, only: ecosystem, sets: map[string]*meta.AdvisorySet{}, progress: progress, begun: db.Now()}, name)
 }

@@ -12,18 +12,12 @@
 package vulndb
 
 import (
-	"archive/zip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"berth/internal/meta"
@@ -48,28 +42,10 @@ type Set struct {
 	LoadedAt  time.Time `json:"loadedAt"`
 }
 
-// A DB is where advisories are kept.
+// A DB keeps advisories in rows.
 type DB struct {
 	Rows *meta.DB
 	Now  func() time.Time
-}
-
-// Import reads a file or a directory: OSV records (.json), and archives of them
-// (.zip), such as the all.zip of each ecosystem that OSV publishes. progress
-// hears how many records were read; it may be nil.
-func (db *DB) Import(ctx context.Context, name, source string, progress func(int)) (Report, error) {
-	return db.load(&load{ctx: ctx, db: db, source: source, sets: map[string]*meta.AdvisorySet{}, progress: progress, begun: db.Now()}, name)
-}
-
-func (db *DB) load(im *load, name string) (Report, error) {
-	err := im.path(name)
-	if err == nil && im.report.Records == 0 {
-		err = fmt.Errorf("%s has no OSV record that can be read: give a .json or .zip file of OSV, or a directory of them", name)
-	}
-	if err == nil {
-		err = im.finish()
-	}
-	return im.report, err // what a failed import wrote, Clean deletes after a day
 }
 
 // batch is how many advisories one transaction writes, so that pushes get their
@@ -83,107 +59,58 @@ type row struct {
 	body    []byte
 }
 
-// A load is one import.
+// A load is one part of an import at work.
 type load struct {
-	ctx      context.Context
-	db       *DB
-	source   string
-	only     string // an ecosystem; empty: all
-	begun    time.Time
-	sets     map[string]*meta.AdvisorySet
-	rows     []row
-	report   Report
-	progress func(int)
+	ctx    context.Context
+	db     *DB
+	state  State
+	rows   []row
+	report Report
 }
 
-func (im *load) path(name string) error {
-	info, err := os.Stat(name)
-	if err != nil {
-		return fmt.Errorf("open the advisories: %w", err)
+// Put implements [Keeper]: it writes the records aside, and after the last part
+// puts the new sets in place of the old ones.
+func (db *DB) Put(ctx context.Context, p Part) (Answer, error) {
+	im := &load{ctx: ctx, db: db, state: p.State}
+	if im.state.Sets == nil {
+		im.state.Sets = map[string]Begun{}
 	}
-	if !info.IsDir() {
-		return im.file(name)
-	}
-	return filepath.WalkDir(name, func(p string, d fs.DirEntry, err error) error {
-		ext := strings.ToLower(filepath.Ext(p))
-		if err != nil || d.IsDir() || ext != ".json" && ext != ".zip" {
-			return err
-		}
-		return im.file(p)
-	})
-}
-
-func (im *load) file(name string) error {
-	if strings.EqualFold(filepath.Ext(name), ".zip") {
-		return im.zip(name)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }() // only read
-	return im.record(name, f)
-}
-
-func (im *load) zip(name string) error {
-	z, err := zip.OpenReader(name)
-	if err != nil {
-		return fmt.Errorf("open the archive %s: %w", name, err)
-	}
-	defer func() { _ = z.Close() }() // only read
-	for _, f := range z.File {
-		if !strings.EqualFold(filepath.Ext(f.Name), ".json") {
-			continue
-		}
-		r, err := f.Open()
-		if err != nil {
-			return fmt.Errorf("read %s in %s: %w", f.Name, name, err)
-		}
-		err = errors.Join(im.record(name+":"+f.Name, r), r.Close())
-		if err != nil {
-			return err
+	for _, r := range p.Records {
+		if err := im.record(r); err != nil {
+			return Answer{}, err
 		}
 	}
-	return nil
+	err := im.flush()
+	if err == nil && p.Last {
+		err = im.finish()
+	}
+	return Answer{im.state, im.report}, err // what a failed import wrote, Clean deletes after a day
 }
 
 // maxProblems is how many problems a report names.
 const maxProblems = 10
 
 // record takes one OSV record.
-func (im *load) record(name string, r io.Reader) error {
-	if err := im.ctx.Err(); err != nil {
-		return err
-	}
-	text, err := io.ReadAll(io.LimitReader(r, advisory.MaxRecord+1))
+func (im *load) record(r Record) error {
+	rec, err := advisory.Parse([]byte(r.Text))
 	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
-	}
-	rec, err := advisory.Parse(text)
-	if err != nil {
-		im.report.Skipped++
-		if len(im.report.Problems) < maxProblems {
-			im.report.Problems = append(im.report.Problems, fmt.Sprintf("%s: %v", name, err))
-		}
+		im.report.skip(fmt.Sprintf("%s: %v", r.Name, err))
 		return nil
 	}
 	im.report.Records++
-	if im.progress != nil {
-		im.progress(im.report.Records)
-	}
 	if !rec.Withdrawn.IsZero() {
 		im.report.Withdrawn++
 	}
 	counted := map[string]bool{}
 	for key, part := range rec.Split() {
-		if im.only != "" && key.Ecosystem != im.only {
+		if im.state.Only != "" && key.Ecosystem != im.state.Only {
 			continue
 		}
 		body, err := json.Marshal(part)
 		if err != nil {
 			return err
 		}
-		set := im.set(key.Ecosystem)
+		set := im.state.Sets[key.Ecosystem]
 		if !counted[key.Ecosystem] {
 			counted[key.Ecosystem] = true
 			set.Records++
@@ -191,6 +118,7 @@ func (im *load) record(name string, r io.Reader) error {
 		if rec.Modified.After(set.UpdatedAt) {
 			set.UpdatedAt = rec.Modified
 		}
+		im.state.Sets[key.Ecosystem] = set
 		im.rows = append(im.rows, row{set: key.Ecosystem, pkg: key.Package, id: rec.ID, body: body})
 	}
 	if len(im.rows) >= batch {
@@ -199,31 +127,32 @@ func (im *load) record(name string, r io.Reader) error {
 	return nil
 }
 
-func (im *load) set(ecosystem string) *meta.AdvisorySet {
-	set, ok := im.sets[ecosystem]
-	if !ok {
-		set = &meta.AdvisorySet{Ecosystem: ecosystem, Source: im.source, LoadedAt: im.begun}
-		im.sets[ecosystem] = set
-	}
-	return set
-}
+// ErrOtherImport says that a set is not one that this import began.
+var ErrOtherImport = errors.New("the import was given up, or is not one of this database: begin it again")
 
 // flush writes the advisories that wait.
 func (im *load) flush() error {
 	made := map[string]int64{}
 	err := im.db.Rows.Update(im.ctx, func(tx *meta.Tx) error {
 		clear(made)
+		known := map[string]bool{}
 		for _, r := range im.rows {
-			id := im.sets[r.set].ID
+			id := im.state.Sets[r.set].ID
 			if id == 0 {
 				id = made[r.set]
 			}
-			if id == 0 {
+			switch {
+			case id == 0:
 				var err error
-				if id, err = tx.InsertAdvisorySet(*im.sets[r.set]); err != nil {
+				if id, err = tx.InsertAdvisorySet(meta.AdvisorySet{Ecosystem: r.set, Source: im.state.Source, LoadedAt: im.db.Now()}); err != nil {
 					return err
 				}
 				made[r.set] = id
+			case !known[r.set] && made[r.set] == 0:
+				if err := im.own(tx, r.set); err != nil {
+					return err
+				}
+				known[r.set] = true
 			}
 			if err := tx.PutAdvisory(id, r.pkg, r.id, r.body); err != nil {
 				return fmt.Errorf("keep the advisory %s: %w", r.id, err)
@@ -235,34 +164,48 @@ func (im *load) flush() error {
 		return err
 	}
 	for name, id := range made {
-		im.sets[name].ID = id
+		set := im.state.Sets[name]
+		set.ID = id
+		im.state.Sets[name] = set
 	}
 	im.rows = im.rows[:0]
 	return nil
 }
 
+// own refuses a set that is not being loaded: parts of imports come from outside.
+func (im *load) own(tx *meta.Tx, name string) error {
+	set, err := tx.AdvisorySet(im.state.Sets[name].ID)
+	if errors.Is(err, meta.ErrNotFound) || err == nil && (set.State != meta.AdvisoriesLoading || set.Ecosystem != name) {
+		return ErrOtherImport
+	}
+	return err
+}
+
 // finish puts the new sets in place of the old ones, all in one transaction.
 func (im *load) finish() error {
-	if err := im.flush(); err != nil {
-		return err
-	}
-	names := slices.Sorted(maps.Keys(im.sets))
+	names := slices.Sorted(maps.Keys(im.state.Sets))
+	var sets []Set
 	err := im.db.Rows.Update(im.ctx, func(tx *meta.Tx) error {
+		sets = []Set{}
 		for _, name := range names {
-			im.sets[name].LoadedAt = im.db.Now() // scans from now on know it
-			if err := tx.ActivateAdvisorySet(*im.sets[name]); err != nil {
+			if err := im.own(tx, name); err != nil {
 				return err
 			}
+			b := im.state.Sets[name]
+			set := meta.AdvisorySet{ // scans from now on know it
+				ID: b.ID, Ecosystem: name, Source: im.state.Source, UpdatedAt: b.UpdatedAt, Records: b.Records, LoadedAt: im.db.Now(),
+			}
+			if err := tx.ActivateAdvisorySet(set); err != nil {
+				return err
+			}
+			sets = append(sets, describe(set))
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	im.report.Sets = []Set{}
-	for _, name := range names {
-		im.report.Sets = append(im.report.Sets, describe(*im.sets[name]))
-	}
+	im.report.Sets = sets
 	return im.db.Clean(im.ctx)
 }
 

@@ -60,6 +60,7 @@ func (s *scanClient) report(ctx context.Context, n imageName) (*findings.Report,
 		return nil, err
 	}
 	r := &findings.Report{Registry: n.host, Repository: n.repository, Tag: n.tag, Digest: n.digest, Findings: []findings.Finding{}, Suppressed: []findings.Suppressed{}}
+	r.Warnings = warningsOf(aws.ToString(first.ImageScanStatus.Description))
 	for page := first; ; {
 		if f := page.ImageScanFindings; f != nil {
 			r.Scanned, r.Advisories = aws.ToTime(f.ImageScanCompletedAt), aws.ToTime(f.VulnerabilitySourceUpdatedAt)
@@ -87,6 +88,18 @@ func (s *scanClient) report(ctx context.Context, n imageName) (*findings.Report,
 		}
 	}
 	return r, nil
+}
+
+// warningsOf are the sentences of the description of a scan that ended well beyond that which Amazon ECR says then.
+func warningsOf(description string) (out []string) {
+	for _, said := range []string{"The scan was completed successfully.", "Continuous scan is selected for image."} {
+		if rest, ok := strings.CutPrefix(description, said); ok && rest != "" {
+			for _, w := range strings.SplitAfter(strings.TrimSpace(rest), ". ") {
+				out = append(out, strings.TrimSpace(w))
+			}
+		}
+	}
+	return out
 }
 
 // resolve finds the digest of the image, of one platform when the name is of an index.

@@ -48,7 +48,7 @@ func TestScanCommand(t *testing.T) {
 	if out := vulndb(0, "import", "../../internal/scan/testdata/advisories"); !strings.HasPrefix(out, "imported 12 records (0 withdrawn), skipped 0\n") {
 		t.Errorf("imported: %s", out)
 	}
-	if out := vulndb(0, "status"); out != vulndb(0, "status", "--data", data) || !strings.Contains(out, "Debian: 4 advisories") {
+	if out := vulndb(0, "status"); out != vulndb(0, "status", "--data", data) || !strings.Contains(out, "Debian: 4 advisories") || !strings.Contains(out, "; stale: update or import them\n") {
 		t.Errorf("status: %s", out)
 	}
 	vulndb(1, "import", "../../internal/scan/doc.go")
@@ -75,7 +75,7 @@ func TestScanCommand(t *testing.T) {
 	}
 
 	out, stderr := run(2, "app/api:v1", "--fail-on", "high")
-	for _, want := range []string{"3 findings: 2 HIGH, 1 INFORMATIONAL", "CVE-2022-0778", "1.1.1k-1+deb11u2"} {
+	for _, want := range []string{"3 findings: 2 HIGH, 1 INFORMATIONAL", "warning: Its advisories are stale: the newest is of 20", "CVE-2022-0778", "1.1.1k-1+deb11u2"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the table lacks %q:\n%s", want, out)
 		}

@@ -224,7 +224,11 @@ func (f *storageFlags) printImport(env *environment, r vulndb.Report, err error)
 func printSets(w io.Writer, sets []vulndb.Set) error {
 	for _, s := range sets {
 		age := time.Since(s.UpdatedAt).Round(time.Hour)
-		if _, err := fmt.Fprintf(w, "%s: %d advisories as of %s (%s ago), from %s\n", s.Ecosystem, s.Records, s.UpdatedAt.Format(time.RFC3339), age, s.Source); err != nil {
+		stale := ""
+		if s.Stale {
+			stale = "; stale: update or import them"
+		}
+		if _, err := fmt.Fprintf(w, "%s: %d advisories as of %s (%s ago), from %s%s\n", s.Ecosystem, s.Records, s.UpdatedAt.Format(time.RFC3339), age, s.Source, stale); err != nil {
 			return err
 		}
 	}

@@ -22,6 +22,13 @@ func (r *Report) CycloneDX(w io.Writer, version string) error {
 		Timestamp: r.created(), Component: &image,
 		Tools: &cdx.ToolsChoice{Components: &[]cdx.Component{{Type: cdx.ComponentTypeApplication, Name: "berth", Version: version}}},
 	}
+	if len(r.Warnings) > 0 {
+		properties := []cdx.Property{}
+		for _, w := range r.Warnings {
+			properties = append(properties, cdx.Property{Name: "berth:warning", Value: w})
+		}
+		bom.Metadata.Properties = &properties
+	}
 	refs := r.refs()
 	components := []cdx.Component{}
 	for i, p := range r.Packages {

@@ -19,7 +19,9 @@ type Report struct {
 	// Advisories is when the newest advisory was changed that the scan knew; zero
 	// when it is not known.
 	Advisories time.Time `json:"advisoriesUpdatedAt,omitzero"`
-	Findings   []Finding `json:"findings"`
+	// Warnings say why there may be more than what was found.
+	Warnings []string  `json:"warnings,omitempty"`
+	Findings []Finding `json:"findings"`
 	// Suppressed are the findings that a VEX statement takes out.
 	Suppressed []Suppressed `json:"suppressed"`
 	// Packages are all that are installed. Nil when they were not asked for.
@@ -137,6 +139,8 @@ func (r *Report) Locate() {
 type Diff struct {
 	From string `json:"from"`
 	To   string `json:"to"`
+	// Warnings are those of both.
+	Warnings []string `json:"warnings,omitempty"`
 	// New are the findings that only the second image has.
 	New       []Finding `json:"new"`
 	Fixed     []Finding `json:"fixed"`
@@ -157,6 +161,11 @@ func Compare(a, b *Report) Diff {
 	}
 	before, after := in(a), in(b)
 	d := Diff{From: a.Name(), To: b.Name(), New: []Finding{}, Fixed: []Finding{}, Unchanged: []Finding{}}
+	for _, r := range []*Report{a, b} {
+		for _, w := range r.Warnings {
+			d.Warnings = append(d.Warnings, r.Name()+": "+w)
+		}
+	}
 	for _, f := range b.Findings {
 		if before[key{f.ID, f.Package}] {
 			d.Unchanged = append(d.Unchanged, f)

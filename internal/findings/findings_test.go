@@ -2,6 +2,8 @@ package findings
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -114,6 +116,28 @@ func TestSameReportSameBytes(t *testing.T) {
 		}
 		if name == "cyclonedx" && !strings.Contains(out[0].String(), `"bom-ref": "a@1#x#2"`) {
 			t.Errorf("two components share a name:\n%s", out[0].String())
+		}
+	}
+}
+
+// What a scan did not know is said in every form of its result.
+func TestWarningsAreInEveryForm(t *testing.T) {
+	r := report()
+	r.Warnings = []string{"No advisories were known of npm."}
+	var table, cyclone, spdx, diff bytes.Buffer
+	sarif, err := json.Marshal(r.SARIF("v1.0.0"))
+	if err := errors.Join(err, r.Text(&table), r.CycloneDX(&cyclone, "v1.0.0"), r.SPDX(&spdx, "v1.0.0"), Compare(report(), r).Text(&diff)); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ out, want string }{
+		"table":     {table.String(), "\nwarning: No advisories were known of npm.\n"},
+		"diff":      {diff.String(), "\nwarning: r.example.com/app/api:v1: No advisories were known of npm.\n"},
+		"sarif":     {string(sarif), `"toolExecutionNotifications":[{"level":"warning","message":{"text":"No advisories were known of npm."}}]`},
+		"cyclonedx": {cyclone.String(), `"value": "No advisories were known of npm."`},
+		"spdx":      {spdx.String(), `"comment": "No advisories were known of npm."`},
+	} {
+		if !strings.Contains(c.out, c.want) {
+			t.Errorf("%s lacks %q:\n%s", name, c.want, c.out)
 		}
 	}
 }

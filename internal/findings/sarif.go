@@ -15,8 +15,17 @@ type (
 		Runs    []sarifRun `json:"runs"`
 	}
 	sarifRun struct {
-		Tool    sarifTool     `json:"tool"`
-		Results []sarifResult `json:"results"`
+		Tool        sarifTool         `json:"tool"`
+		Invocations []sarifInvocation `json:"invocations,omitempty"`
+		Results     []sarifResult     `json:"results"`
+	}
+	sarifInvocation struct {
+		Successful    bool                `json:"executionSuccessful"`
+		Notifications []sarifNotification `json:"toolExecutionNotifications"`
+	}
+	sarifNotification struct {
+		Level   string    `json:"level"`
+		Message sarifText `json:"message"`
 	}
 	sarifTool struct {
 		Driver sarifDriver `json:"driver"`
@@ -85,6 +94,12 @@ func (r *Report) SARIF(version string) any {
 			Locations:    []sarifLocation{{sarifPhysical{sarifArtifact{escapePath(cmp.Or(f.Path, r.Repository))}}}},
 			Fingerprints: map[string]string{"finding/v1": strings.Join([]string{r.Repository, f.ID, f.Package, f.Path}, "|")}, Suppressions: s,
 		})
+	}
+	if len(r.Warnings) > 0 {
+		run.Invocations = []sarifInvocation{{Successful: true}}
+	}
+	for _, w := range r.Warnings {
+		run.Invocations[0].Notifications = append(run.Invocations[0].Notifications, sarifNotification{"warning", sarifText{w}})
 	}
 	for _, f := range r.Findings {
 		add(f, nil)

@@ -30,6 +30,7 @@ func (r *Report) SPDX(w io.Writer, version string) error {
 		DocumentNamespace: "https://spdx.org/spdxdocs/" + spdxID(r.Repository) + "-" + r.documentID("spdx"),
 		CreationInfo: &v2_3.CreationInfo{
 			Creators: []common.Creator{{CreatorType: "Tool", Creator: strings.TrimSuffix("berth-"+version, "-")}}, Created: r.created(),
+			CreatorComment: strings.Join(r.Warnings, " "),
 		},
 		Packages: []*v2_3.Package{image}, Relationships: []*v2_3.Relationship{relation("DOCUMENT", "DESCRIBES", "Image")},
 	}

@@ -15,6 +15,7 @@ func (r *Report) Text(w io.Writer) error {
 	p := printer{w: t}
 	p.line("%s (%s)", r.Name(), r.Digest)
 	p.line("scanned %s (%s), advisories of %s", day(r.Scanned), strings.ToLower(r.ScanType), day(r.Advisories))
+	warn(&p, r.Warnings)
 	p.line("%s", Summary(r.Findings))
 	if len(r.Findings) > 0 {
 		p.line("")
@@ -38,6 +39,7 @@ func (d Diff) Text(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	p := printer{w: t}
 	p.line("from %s to %s: %d new, %d fixed, %d unchanged", d.From, d.To, len(d.New), len(d.Fixed), len(d.Unchanged))
+	warn(&p, d.Warnings)
 	for _, part := range []struct {
 		sign string
 		list []Finding
@@ -47,6 +49,12 @@ func (d Diff) Text(w io.Writer) error {
 		}
 	}
 	return cmp.Or(p.err, t.Flush())
+}
+
+func warn(p *printer, warnings []string) {
+	for _, w := range warnings {
+		p.line("warning: %s", w)
+	}
 }
 
 func row(f Finding) string {

@@ -101,7 +101,7 @@ func (r *Registry) Scan(ctx context.Context, s meta.Scope, name string, ref Imag
 		if err != nil {
 			return err
 		}
-		detail, err := describer(tx, s)
+		detail, err := r.describer(tx, s)
 		if err == nil {
 			out.Image, err = detail(img)
 		}

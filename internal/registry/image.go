@@ -201,14 +201,14 @@ type ImageDetail struct {
 }
 
 // describer gives images of one registry their details.
-func describer(tx *meta.Tx, s meta.Scope) (func(meta.Image) (ImageDetail, error), error) {
+func (r *Registry) describer(tx *meta.Tx, s meta.Scope) (func(meta.Image) (ImageDetail, error), error) {
 	c, err := readScanConfig(tx, s)
 	return func(img meta.Image) (ImageDetail, error) {
 		out := ImageDetail{Image: img}
 		scan, err := tx.Scan(img.ID, c.Type)
 		switch {
 		case err == nil:
-			scan = shown(scan)
+			scan = shown(scan, r.now())
 			out.Scan = &scan
 		case !errors.Is(err, meta.ErrNotFound):
 			return out, err
@@ -256,7 +256,7 @@ func (r *Registry) DescribeImages(ctx context.Context, s meta.Scope, name string
 	out = []ImageDetail{}
 	err = r.view(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
 		if len(refs) > 0 {
-			out, err = describeRefs(tx, repo, refs, f.rows(StatusAny))
+			out, err = r.describeRefs(tx, repo, refs, f.rows(StatusAny))
 			return err
 		}
 		c, err := r.openImageCursor("images", repo.ID, cursor)
@@ -273,7 +273,7 @@ func (r *Registry) DescribeImages(ctx context.Context, s meta.Scope, name string
 				return err
 			}
 		}
-		detail, err := describer(tx, s)
+		detail, err := r.describer(tx, s)
 		if err != nil {
 			return err
 		}
@@ -292,9 +292,9 @@ func (r *Registry) DescribeImages(ctx context.Context, s meta.Scope, name string
 // describeRefs gives each image once, however many ids name it. One unknown id
 // fails the whole call, as in ECR. An image that is named is described whatever
 // its status is, unless the filter has one.
-func describeRefs(tx *meta.Tx, repo meta.Repository, refs []ImageRef, f meta.ImageFilter) (out []ImageDetail, err error) {
+func (r *Registry) describeRefs(tx *meta.Tx, repo meta.Repository, refs []ImageRef, f meta.ImageFilter) (out []ImageDetail, err error) {
 	out = []ImageDetail{}
-	detail, err := describer(tx, repo.Scope)
+	detail, err := r.describer(tx, repo.Scope)
 	if err != nil {
 		return nil, err
 	}

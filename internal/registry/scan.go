@@ -57,7 +57,7 @@ func (r *Registry) StartScan(ctx context.Context, s meta.Scope, name string, ref
 		scan = pendingScan(img, ScanBasic, ScanReasonManual, now)
 		return tx.PutScan(scan)
 	})
-	return shown(scan), err
+	return shown(scan, r.now()), err
 }
 
 // checkBasicScanning refuses what enhanced scanning does not have.
@@ -80,17 +80,35 @@ func pendingScan(img meta.Image, kind, reason string, now time.Time) meta.Scan {
 	return meta.Scan{ImageID: img.ID, Type: kind, Status: meta.ScanPending, Reason: reason, RequestedAt: now}
 }
 
+// AdvisoriesStaleAfter is the age from which on advisories are said to be stale.
+// Those of every ecosystem with many packages change daily.
+const AdvisoriesStaleAfter = 7 * 24 * time.Hour
+
 // shown is a scan as clients see it: basic scanning has no status for one that
-// waits, and enhanced scanning none for one that runs.
-func shown(s meta.Scan) meta.Scan {
-	if s.Status == meta.ScanPending || s.Status == meta.ScanInProgress {
+// waits, and enhanced scanning none for one that runs. One that ended says when
+// it knew only old advisories: a continuous one as of now, which it claims to
+// be about, another one as of when it ended.
+func shown(s meta.Scan, now time.Time) meta.Scan {
+	at := s.CompletedAt
+	switch s.Status {
+	case meta.ScanPending, meta.ScanInProgress:
 		s.Status, s.Description = meta.ScanInProgress, ""
 		if s.Type == ScanEnhanced {
 			s.Status = meta.ScanPending
 		}
+		return s
+	case scanActive:
+		at = now
+	}
+	if !s.SourceUpdatedAt.IsZero() && at.Sub(s.SourceUpdatedAt) >= AdvisoriesStaleAfter {
+		s.Description += " Its advisories are stale: the newest is of " + s.SourceUpdatedAt.UTC().Format(time.DateOnly) + "."
 	}
 	return s
 }
+
+// scanActive is the status of an image that is scanned continuously
+// (API_ImageScanStatus).
+const scanActive = "ACTIVE"
 
 // scanPushed puts a pushed or restored image into the queue when its repository
 // is scanned on push or continuously.

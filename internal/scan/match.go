@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -33,9 +34,17 @@ func keyOf(p inventory.Package) meta.PackageKey {
 	return meta.PackageKey{Ecosystem: advisory.Ecosystem(p.Ecosystem), Package: p.Name}
 }
 
+// A knowledge is what a scan had to go by.
+type knowledge struct {
+	// updated is when the newest advisory was changed of the ecosystem in the
+	// image whose advisories are the oldest; zero when none are known.
+	updated time.Time
+	missing []string // ecosystems in the image of which no advisory is known
+}
+
 // match finds what the advisories in the database say about packages, the worst
-// first, and when the newest of these advisories was changed.
-func (s *Scanner) match(ctx context.Context, packages []inventory.Package) (out []registry.Finding, updated time.Time, err error) {
+// first.
+func (s *Scanner) match(ctx context.Context, packages []inventory.Package) (out []registry.Finding, known knowledge, err error) {
 	byKey := map[meta.PackageKey][]inventory.Package{}
 	ecosystems := map[string]bool{}
 	for _, p := range packages {
@@ -49,11 +58,14 @@ func (s *Scanner) match(ctx context.Context, packages []inventory.Package) (out 
 		if err != nil {
 			return err
 		}
+		missing := maps.Clone(ecosystems)
 		for _, set := range sets {
-			if ecosystems[set.Ecosystem] && set.UpdatedAt.After(updated) {
-				updated = set.UpdatedAt
+			if missing[set.Ecosystem] && (known.updated.IsZero() || set.UpdatedAt.Before(known.updated)) {
+				known.updated = set.UpdatedAt
 			}
+			delete(missing, set.Ecosystem)
 		}
+		known.missing = slices.Sorted(maps.Keys(missing))
 		for _, k := range packageKeys(packages) {
 			bodies, err := tx.Advisories(k)
 			if err != nil {
@@ -84,7 +96,7 @@ func (s *Scanner) match(ctx context.Context, packages []inventory.Package) (out 
 		return cmp.Or(rank(b.Severity)-rank(a.Severity), cmp.Compare(b.Score, a.Score), strings.Compare(a.Name, b.Name),
 			strings.Compare(a.Package, b.Package), strings.Compare(a.Path, b.Path))
 	})
-	return out, updated, err
+	return out, known, err
 }
 
 // better merges two records about one vulnerability of one package.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -141,9 +142,11 @@ func (s *Scanner) scan(ctx context.Context, job registry.ScanJob) (registry.Scan
 		out.Status, out.Description = statusUnsupported, saysUnsupported
 		return out, nil
 	}
-	if out.Findings, out.SourceUpdatedAt, err = s.match(ctx, packages); err != nil {
+	findings, known, err := s.match(ctx, packages)
+	if err != nil {
 		return out, err
 	}
+	out.Findings, out.SourceUpdatedAt = findings, known.updated
 	for i := range out.Findings {
 		out.Findings[i].Platform = inv.Platform
 	}
@@ -151,6 +154,9 @@ func (s *Scanner) scan(ctx context.Context, job registry.ScanJob) (registry.Scan
 	frequency, err := s.Registry.ScanFrequencyOf(ctx, job.Repository)
 	if frequency == registry.ScanContinuously && !basic {
 		out.Status, out.Description = statusActive, saysActive
+	}
+	if len(known.missing) > 0 {
+		out.Description += " No advisories were known of " + strings.Join(known.missing, ", ") + "."
 	}
 	return out, err
 }

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"berth/internal/meta"
+	"berth/internal/registry"
 	"berth/internal/scan/advisory"
 )
 
@@ -40,6 +41,7 @@ type Set struct {
 	Source    string    `json:"source"`
 	UpdatedAt time.Time `json:"updatedAt"` // when the newest of them was changed
 	LoadedAt  time.Time `json:"loadedAt"`
+	Stale     bool      `json:"stale"` // UpdatedAt is too long ago (registry.AdvisoriesStaleAfter)
 }
 
 // A DB keeps advisories in rows.
@@ -198,7 +200,7 @@ func (im *load) finish() error {
 			if err := tx.ActivateAdvisorySet(set); err != nil {
 				return err
 			}
-			sets = append(sets, describe(set))
+			sets = append(sets, im.db.describe(set))
 		}
 		return nil
 	})
@@ -235,11 +237,14 @@ func (db *DB) Status(ctx context.Context) ([]Set, error) {
 	})
 	out := make([]Set, 0, len(sets))
 	for _, s := range sets {
-		out = append(out, describe(s))
+		out = append(out, db.describe(s))
 	}
 	return out, err
 }
 
-func describe(s meta.AdvisorySet) Set {
-	return Set{Ecosystem: s.Ecosystem, Records: s.Records, Source: s.Source, UpdatedAt: s.UpdatedAt, LoadedAt: s.LoadedAt}
+func (db *DB) describe(s meta.AdvisorySet) Set {
+	return Set{
+		Ecosystem: s.Ecosystem, Records: s.Records, Source: s.Source, UpdatedAt: s.UpdatedAt, LoadedAt: s.LoadedAt,
+		Stale: db.Now().Sub(s.UpdatedAt) >= registry.AdvisoriesStaleAfter,
+	}
 }

@@ -45,6 +45,8 @@ func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string, crea
 	flags.DurationVar(&c.Advisories.Every, "vulndb-update", 0, "time between two updates of the advisories that scans know, the first at the start (default: none)")
 	flags.StringVar(&c.Advisories.URL, "vulndb-url", vulndb.DefaultURL, "where the archives of OSV lie")
 	flags.StringSliceVar(&c.Advisories.Ecosystems, "vulndb-ecosystems", nil, "ecosystems of OSV to update (default: all whose packages are found in images)")
+	flags.StringVar(&c.Admission.DenyAt, "deny-pulls-at", "", "SEVERITY from which on findings of its last scan keep an image from being pulled, but for who may ecr:BerthPullVulnerableImage: INFORMATIONAL, LOW, MEDIUM, HIGH or CRITICAL (default: none)")
+	flags.BoolVar(&c.Admission.DenyUnscanned, "deny-unscanned-pulls", false, "do so with images of which no scan has found out what is in them")
 	flags.DurationVar(&c.Scrub.Every, "scrub-every", 0, "time in which every layer is read and verified once (default 720h; negative: never)")
 	flags.Int64Var(&c.Scrub.Rate, "scrub-rate", 0, "bytes per second that this reads at most (default 20 MiB)")
 	flags.StringVar(&c.OrgID, "org-id", "", "id of the organisation that all accounts are of, for conditions on aws:PrincipalOrgID (default: of none)")
@@ -62,6 +64,7 @@ func (f *serverFlags) open(ctx context.Context, env *environment) (*server.Serve
 		return nil, err
 	}
 	settleStorage(&f.cfg, env)
+	f.cfg.Admission.DenyAt = strings.ToUpper(f.cfg.Admission.DenyAt)
 	f.cfg.FirstRegion = env.getenv("AWS_REGION")
 	if f.cfg.FirstRegion == "" {
 		f.cfg.FirstRegion = env.getenv("AWS_DEFAULT_REGION")

@@ -51,7 +51,36 @@ func (d *Door) pullImages(ctx context.Context, c call, name string, refs []regis
 			failed[i].Code, failed[i].Reason = string(upstreamFailure(cause)), cause.Message
 		}
 	}
-	return found, failed, err
+	if err != nil {
+		return found, failed, err
+	}
+	return d.admitted(ctx, c, name, found, failed)
+}
+
+// admitted moves images that the caller may not pull to the failures.
+func (d *Door) admitted(ctx context.Context, c call, name string, found []registry.Manifest, failed []registry.Failure) (out []registry.Manifest, _ []registry.Failure, err error) {
+	for _, m := range found {
+		ref := registry.ImageRef{Digest: m.Digest, Tag: m.Tag}
+		err := d.Registry.Admit(ctx, c.scope, name, ref, m.Image, func() (bool, error) {
+			q := c.request
+			q.Action = "ecr:" + registry.PullVulnerable
+			err := d.Authorize.Authorize(ctx, q)
+			if access.IsDenied(err) {
+				return false, nil
+			}
+			return err == nil, err
+		})
+		var refused *registry.Error
+		switch {
+		case err == nil:
+			out = append(out, m)
+		case errors.As(err, &refused):
+			failed = append(failed, registry.Failure{Ref: ref, Code: string(ecr.ImageFailureCodeImageInaccessible), Reason: refused.Message})
+		default:
+			return nil, nil, err
+		}
+	}
+	return out, failed, nil
 }
 
 // upstreamFailure is the code of an image that the upstream did not give.

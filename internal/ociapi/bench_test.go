@@ -10,6 +10,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"berth/internal/registry"
+	"berth/internal/server"
 	"berth/internal/server/servertest"
 	"berth/internal/testkit"
 )
@@ -21,8 +23,10 @@ type load struct {
 	client         *http.Client
 }
 
-func newLoad(b *testing.B) *load {
-	s := servertest.Start(b)
+func newLoad(b *testing.B) *load { return newLoadWith(b, server.Config{}) }
+
+func newLoadWith(b *testing.B, cfg server.Config) *load {
+	s := servertest.StartWith(b, cfg)
 	s.CreateRepositories("app")
 	l := &load{Server: s, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 	l.user, l.password = s.Login()
@@ -86,6 +90,14 @@ func (l *load) parallel(b *testing.B, method, path string) {
 
 func BenchmarkManifestGetByTag(b *testing.B) {
 	l := newLoad(b)
+	l.image(b)
+	l.parallel(b, "GET", "/v2/app/manifests/v1")
+}
+
+// BenchmarkManifestGetJudged is BenchmarkManifestGetByTag of a registry that looks
+// at the last scan of what is pulled.
+func BenchmarkManifestGetJudged(b *testing.B) {
+	l := newLoadWith(b, server.Config{Admission: registry.Admission{DenyAt: "HIGH"}})
 	l.image(b)
 	l.parallel(b, "GET", "/v2/app/manifests/v1")
 }

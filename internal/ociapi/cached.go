@@ -26,8 +26,28 @@ func (d *Door) pull(r *request) pullthrough.Pull {
 	}}
 }
 
-// manifest finds a manifest, here or at the upstream of the repository.
+// manifest finds a manifest that the caller may pull, here or at the upstream of
+// the repository.
 func (d *Door) manifest(r *request, ref registry.ImageRef) (registry.Manifest, error) {
+	m, err := d.findManifest(r, ref)
+	if err == nil {
+		err = d.admit(r, ref, m.Image)
+	}
+	return m, err
+}
+
+// admit asks whether what was found may be pulled.
+func (d *Door) admit(r *request, ref registry.ImageRef, img meta.Image) error {
+	return d.Registry.Admit(r.Context(), r.scope, r.name, ref, img, func() (bool, error) {
+		err := d.authorize(r, registry.PullVulnerable, r.name)
+		if access.IsDenied(err) {
+			return false, nil
+		}
+		return err == nil, err
+	})
+}
+
+func (d *Door) findManifest(r *request, ref registry.ImageRef) (registry.Manifest, error) {
 	if d.Cache == nil {
 		return d.Registry.Manifest(r.Context(), r.scope, r.name, ref)
 	}
@@ -36,6 +56,14 @@ func (d *Door) manifest(r *request, ref registry.ImageRef) (registry.Manifest, e
 
 // image is manifest for those who need no bytes.
 func (d *Door) image(r *request, ref registry.ImageRef) (meta.Image, error) {
+	img, err := d.findImage(r, ref)
+	if err == nil {
+		err = d.admit(r, ref, img)
+	}
+	return img, err
+}
+
+func (d *Door) findImage(r *request, ref registry.ImageRef) (meta.Image, error) {
 	if d.Cache != nil {
 		if up, err := d.Registry.Upstream(r.Context(), r.scope, r.name); err != nil || up != nil {
 			if err != nil {

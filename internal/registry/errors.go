@@ -52,6 +52,7 @@ const (
 	ImageArchived // an archived image was to be scanned
 	UnsupportedImageType
 	ScanNotFound
+	ImageBarred     // its findings keep it from being pulled (Admission)
 	FeatureDisabled // of basic scanning, when scanning is enhanced
 	BackfillInProgress
 	BackfillInvalidStatus
@@ -115,6 +116,7 @@ var forms = map[Code]Form{
 	ImageArchived:                {"ImageArchivedException", http.StatusBadRequest, "DENIED", http.StatusConflict},
 	UnsupportedImageType:         {"UnsupportedImageTypeException", http.StatusBadRequest, "UNSUPPORTED", http.StatusBadRequest},
 	ScanNotFound:                 {"ScanNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
+	ImageBarred:                  {"AccessDeniedException", http.StatusBadRequest, "DENIED", http.StatusForbidden},
 	FeatureDisabled:              {"ValidationException", http.StatusBadRequest, "UNSUPPORTED", http.StatusBadRequest},
 	BackfillInProgress:           {"ReplicationBackfillInProgressException", http.StatusBadRequest, "DENIED", http.StatusConflict},
 	BackfillInvalidStatus:        {"ReplicationBackfillInvalidStatusException", http.StatusBadRequest, "DENIED", http.StatusConflict},

@@ -21,8 +21,8 @@ type CursorSealer interface {
 	OpenCursor(purpose, s string) ([]byte, error)
 }
 
-// Options are what a registry is made of. All fields but Redirect, Lease and
-// MaxSmall are required.
+// Options are what a registry is made of. All fields but Redirect, Admission,
+// Lease and MaxSmall are required.
 type Options struct {
 	DB      *meta.DB
 	Blobs   blob.Store
@@ -40,6 +40,8 @@ type Options struct {
 	// Redirect lets clients fetch blobs from the place where they are kept, if
 	// the blob store can do that.
 	Redirect bool
+	// Admission says which images not everybody may pull.
+	Admission Admission
 	// Host gives the host (and port) under which clients reach a registry; it
 	// becomes the first part of repository URIs.
 	Host func(meta.Scope) string
@@ -61,6 +63,8 @@ type Registry struct {
 	log      *slog.Logger
 	now      func() time.Time
 	host     func(meta.Scope) string
+
+	admission Admission
 }
 
 // New makes a registry on opened stores.
@@ -68,7 +72,7 @@ func New(o Options) *Registry {
 	r := &Registry{
 		db: o.DB, blobs: o.Blobs, uploads: upload.New(o.DB, o.Blobs, o.Seal, o.Now), pulls: newPullLog(),
 		seal: o.Seal, kms: o.KMS, cursors: o.Cursors, log: o.Log, now: o.Now, host: o.Host,
-		renewal: leaseRenewal(o.Lease),
+		renewal: leaseRenewal(o.Lease), admission: o.Admission,
 	}
 	if o.MaxSmall != 0 {
 		r.uploads.MaxSmall = o.MaxSmall

@@ -55,6 +55,7 @@ func (r *Registry) StartScan(ctx context.Context, s meta.Scope, name string, ref
 			return refuse(LimitExceeded, "The scan quota per image has been exceeded. Wait and try again.")
 		}
 		scan = pendingScan(img, ScanBasic, ScanReasonManual, now)
+		scan.Counts = last.Counts // what is known until it ends
 		return tx.PutScan(scan)
 	})
 	return shown(scan, r.now()), err
@@ -106,9 +107,12 @@ func shown(s meta.Scan, now time.Time) meta.Scan {
 	return s
 }
 
-// scanActive is the status of an image that is scanned continuously
-// (API_ImageScanStatus).
-const scanActive = "ACTIVE"
+// Statuses of a scan that found out something (API_ImageScanStatus): of an image
+// that is scanned continuously, and of another one.
+const (
+	scanActive   = "ACTIVE"
+	scanComplete = "COMPLETE"
+)
 
 // scanPushed puts a pushed or restored image into the queue when its repository
 // is scanned on push or continuously.

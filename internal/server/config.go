@@ -17,6 +17,7 @@ import (
 	"berth/internal/blob/file"
 	"berth/internal/iam"
 	"berth/internal/meta"
+	"berth/internal/registry"
 	"berth/internal/upstream"
 )
 
@@ -49,6 +50,7 @@ type Config struct {
 	GC            GC
 	Scan          Scan
 	Advisories    Advisories
+	Admission     registry.Admission // which images not everybody may pull
 	// MaxConnections is how many connections are served at a time; more wait until
 	// one ends. 0: 10,000; negative: any number.
 	MaxConnections int
@@ -120,6 +122,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.ValidateStorage(); err != nil {
 		return err
+	}
+	if err := c.Admission.Validate(); err != nil {
+		return fmt.Errorf("--deny-pulls-at: %w", err)
 	}
 	_, networks := parseNetworks(c.PrivateNetworks)
 	if _, err := upstream.ParseMapping(c.Upstreams); err != nil {

@@ -139,6 +139,7 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 	s.registry = registry.New(registry.Options{
 		DB: s.storage.DB, Blobs: s.storage.Blobs, Seal: s.storage.Ring, KMS: s.storage.keys, Cursors: tokens,
 		Lease: gc.Lease, Redirect: !s.cfg.NoRedirect, Log: s.log, Now: time.Now, Host: s.names.hostOf,
+		Admission: s.cfg.Admission,
 	})
 	s.garbage = collect.New(collect.Options{
 		DB: s.storage.DB, Blobs: s.storage.Blobs, Log: s.log, Now: time.Now, Lease: gc.Lease, Grace: gc.Grace,

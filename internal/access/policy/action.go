@@ -5,6 +5,10 @@ import (
 	"strings"
 )
 
+// PullVulnerableImage is an action of Berth's own, which is no operation: it exempts
+// from the rule that keeps vulnerable images from being pulled.
+const PullVulnerableImage = "BerthPullVulnerableImage"
+
 // repositoryActions returns the operations that a repository policy can grant:
 // every action of ECR (the operations of the API, and those without an operation
 // of their own) except GetAuthorizationToken, which ECR refuses here because it
@@ -14,6 +18,7 @@ import (
 // Amazon Elastic Container Registry" in the Service Authorization Reference.
 func repositoryActions() []string {
 	return []string{
+		PullVulnerableImage,
 		"BatchCheckLayerAvailability", "BatchDeleteImage", "BatchGetImage", "BatchGetRepositoryScanningConfiguration",
 		"BatchImportUpstreamImage", "CompleteLayerUpload", "CreatePullThroughCacheRule", "CreateRepository",
 		"CreateRepositoryCreationTemplate", "DeleteLifecyclePolicy", "DeletePullThroughCacheRule", "DeleteRegistryPolicy",

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,7 +89,7 @@ func (s *scanClient) report(ctx context.Context, n imageName) (*findings.Report,
 			r.ScanType = string(types.ScanTypeEnhanced)
 		}
 	}
-	return r, nil
+	return r, s.addExploits(ctx, r)
 }
 
 // warningsOf are the sentences of the description of a scan that ended well beyond that which Amazon ECR says then.
@@ -100,6 +102,37 @@ func warningsOf(description string) (out []string) {
 		}
 	}
 	return out
+}
+
+// addExploits tells what is known of the exploitation of what was found, where the registry is a berth.
+func (s *scanClient) addExploits(ctx context.Context, r *findings.Report) error {
+	const page = 1000
+	at := map[string][]int{}
+	for i, f := range r.Findings {
+		at[f.ID] = append(at[f.ID], i)
+	}
+	for names := range slices.Chunk(slices.Sorted(maps.Keys(at)), page) {
+		var out struct {
+			Exploits []struct {
+				CVE               string
+				Score, Percentile float64
+				Exploited         string
+			}
+		}
+		err := callOwn(ctx, s.ecr, "BerthDescribeExploits", map[string]any{"repositoryName": r.Repository, "names": names}, &out)
+		if errors.Is(err, errNotBerth) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, e := range out.Exploits {
+			for _, i := range at[e.CVE] {
+				r.Findings[i].EPSS, r.Findings[i].Percentile, r.Findings[i].Exploited = e.Score, e.Percentile, e.Exploited
+			}
+		}
+	}
+	return nil
 }
 
 // resolve finds the digest of the image, of one platform when the name is of an index.

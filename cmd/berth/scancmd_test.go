@@ -52,6 +52,18 @@ func TestScanCommand(t *testing.T) {
 		t.Errorf("status: %s", out)
 	}
 	vulndb(1, "import", "../../internal/scan/doc.go")
+	feeds := t.TempDir()
+	for name, text := range map[string]string{
+		"epss.csv": "#model_version:v2025.03.14,score_date:2026-11-24T12:00:00Z\ncve,epss,percentile\nCVE-2022-0778,0.0712,0.93\nCVE-2023-0286,0.88415,0.995\n",
+		"kev.json": `{"title":"CISA Catalog of Known Exploited Vulnerabilities","catalogVersion":"2026.11.20","dateReleased":"2026-11-20T15:00:24.3484Z","count":1,"vulnerabilities":[{"cveID":"CVE-2022-0778","dateAdded":"2026-11-03"}]}`,
+	} {
+		if err := os.WriteFile(filepath.Join(feeds, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out := vulndb(0, "import", feeds); !strings.Contains(out, "imported 3 records") || !strings.Contains(out, "EPSS: 2 scores as of 2026-11-24T12:00:00Z") || !strings.Contains(out, "KEV: 1 exploited vulnerabilities as of 2026-11-20") {
+		t.Errorf("imported: %s", out)
+	}
 	vulndb(1, "status", "--data", data, "--endpoint", r.endpoint)
 	dpkg := func(openssl string) testkit.Content {
 		return imageOf(t, layerOf(t, tree{
@@ -82,6 +94,18 @@ func TestScanCommand(t *testing.T) {
 	}
 	if stderr != "policy failed: 2 findings are HIGH or worse\n" {
 		t.Errorf("said %q", stderr)
+	}
+	for _, want := range []string{"EPSS   EXPLOITED SINCE", "7.1%   2026-11-03", "88.4%  -"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the table lacks %q:\n%s", want, out)
+		}
+	}
+	attributes := (&scanned{t: t, aws: aws, env: env}).cli("describe-image-scan-findings", "--repository-name", "app/api", "--image-id", "imageTag=v1",
+		"--query", "imageScanFindings.findings[?name=='CVE-2022-0778'].attributes[]", "--output", "json")
+	for _, want := range []string{`"EPSS_SCORE"`, `"0.0712"`, `"EPSS_PERCENTILE"`, `"0.93"`, `"KEV_DATE_ADDED"`, `"2026-11-03"`} {
+		if !strings.Contains(attributes, want) {
+			t.Errorf("the attributes lack %s: %s", want, attributes)
+		}
 	}
 	run(0, "app/api:v1", "--fail-on", "critical")
 	run(0, "app/api:v2", "--fail-on", "high")

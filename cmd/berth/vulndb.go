@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"berth/internal/meta"
 	"berth/internal/scan/vulndb"
 	"berth/internal/scan/worker"
 )
@@ -50,7 +51,8 @@ func newVulnDBImportCommand(env *environment) *cobra.Command {
 		Use:   "import FILE|DIR",
 		Short: "Import advisories from files",
 		Long: `Imports OSV records (.json) and archives of them (.zip), such as the all.zip of an ecosystem. What is imported
-replaces, at once, everything that was known of each ecosystem in it.`,
+replaces, at once, everything that was known of each ecosystem in it. Also imports which vulnerabilities are exploited: the
+scores of EPSS (epss_scores-DATE.csv.gz of FIRST) and the catalogue KEV of CISA (known_exploited_vulnerabilities.json).`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return flags.with(cmd, env, func(db vulndb.Keeper) error {
@@ -228,7 +230,14 @@ func printSets(w io.Writer, sets []vulndb.Set) error {
 		if s.Stale {
 			stale = "; stale: update or import them"
 		}
-		if _, err := fmt.Fprintf(w, "%s: %d advisories as of %s (%s ago), from %s%s\n", s.Ecosystem, s.Records, s.UpdatedAt.Format(time.RFC3339), age, s.Source, stale); err != nil {
+		what := "advisories"
+		switch s.Ecosystem {
+		case meta.FeedEPSS:
+			what = "scores"
+		case meta.FeedKEV:
+			what = "exploited vulnerabilities"
+		}
+		if _, err := fmt.Fprintf(w, "%s: %d %s as of %s (%s ago), from %s%s\n", s.Ecosystem, s.Records, what, s.UpdatedAt.Format(time.RFC3339), age, s.Source, stale); err != nil {
 			return err
 		}
 	}

@@ -4,13 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 
 	"berth/internal/ecr"
+	"berth/internal/meta"
 	"berth/internal/scan/vulndb"
 )
 
-// advisoriesOperation is an operation of our own with an input of its own.
-func advisoriesOperation(name string, input func() any, members ...ecr.Member) *ecr.Operation {
+// ownInput is an operation of our own with an input of its own.
+func ownInput(name string, input func() any, members ...ecr.Member) *ecr.Operation {
 	return &ecr.Operation{Name: name, NewInput: input, Input: &ecr.Shape{Name: name + "Request", Kind: ecr.KindStructure, Members: members}}
 }
 
@@ -61,4 +64,33 @@ func importAdvisories(d *Door, ctx context.Context, _ call, in *advisoriesPart) 
 		return nil, ecr.NewException(ecr.CodeInvalidParameter, "Invalid parameter at 'state' failed to satisfy constraint: '"+err.Error()+"'")
 	}
 	return answer, err
+}
+
+// exploitsInput is what BerthDescribeExploits takes. Its fields are in the order of
+// exploitsMembers.
+type exploitsInput struct {
+	RegistryID     string
+	RepositoryName string // that the caller may see findings of
+	Names          []string
+}
+
+func exploitsMembers() []ecr.Member {
+	name := &ecr.Shape{Name: "VulnerabilityName", Kind: ecr.KindString}
+	least, most := int64(1), int64(1000)
+	return []ecr.Member{
+		{Name: "registryId", Shape: name},
+		{Name: "repositoryName", Shape: name, Required: true},
+		{Name: "names", Shape: &ecr.Shape{Name: "VulnerabilityNames", Kind: ecr.KindList, Min: &least, Max: &most, Elem: name}, Required: true},
+	}
+}
+
+// describeExploits tells what is known of the exploitation of CVEs. Findings of
+// enhanced scanning have no member for the scores of EPSS.
+func describeExploits(d *Door, ctx context.Context, _ call, in *exploitsInput) (any, error) {
+	known, _, err := d.Registry.Exploits(ctx, in.Names)
+	out := []meta.Exploit{}
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		out = append(out, known[name])
+	}
+	return map[string]any{"exploits": out}, err
 }

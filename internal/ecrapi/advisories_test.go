@@ -67,6 +67,25 @@ func TestImportAdvisories(t *testing.T) {
 	c.call("BerthImportAdvisories", `{}`).refused(400, "InvalidParameterException", "'state'")
 }
 
+// TestDescribeExploits is allowed to whoever may see findings of the repository.
+func TestDescribeExploits(t *testing.T) {
+	c := newClient(t)
+	list := []map[string]string{{"name": "kev", "feed": "KEV", "text": `{"catalogVersion":"1","dateReleased":"2026-11-20T00:00:00Z","vulnerabilities":[{"cveID":"CVE-2020-1","dateAdded":"2026-11-03"}]}`}}
+	text, err := json.Marshal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.call("BerthImportAdvisories", `{"state":"e30=","last":true,"records":"`+base64.StdEncoding.EncodeToString(text)+`"}`).ok()
+	const ask = `{"repositoryName":"app","names":["CVE-2020-1","CVE-2020-2"]}`
+	if got := fmt.Sprint(c.call("BerthDescribeExploits", ask).ok()); got != "map[exploits:[map[cve:CVE-2020-1 exploited:2026-11-03]]]" {
+		t.Errorf("known: %s", got)
+	}
+	c.call("BerthDescribeExploits", `{"repositoryName":"app","names":[]}`).refused(400, "InvalidParameterException", "'names'")
+	c.IAM("CreateUser", "UserName", "bob")
+	bob := c.with(c.IAM("CreateAccessKey", "UserName", "bob"))
+	bob.call("BerthDescribeExploits", ask).refused(400, "AccessDeniedException", "ecr:DescribeImageScanFindings")
+}
+
 // TestImportAdvisoriesIsAdministration lets in whom a policy of the home account
 // lets in, and no other account, whatever its own policies say.
 func TestImportAdvisoriesIsAdministration(t *testing.T) {

@@ -20,6 +20,12 @@ func wireEnhanced(c call, repository string, view registry.ScanView, f registry.
 		Type: "PACKAGE_VULNERABILITY", FixAvailable: "NO",
 		Remediation: &ecr.Remediation{Recommendation: &ecr.Recommendation{Text: "None Provided"}},
 	}
+	switch { // Inspector knows more sources of exploits than the list of CISA
+	case f.Exploit.Exploited != "":
+		out.ExploitAvailable = "YES"
+	case view.ExploitsListed:
+		out.ExploitAvailable = "NO"
+	}
 	fixed := "NotAvailable"
 	if f.Fixed != "" {
 		fixed, out.FixAvailable = f.Fixed, "YES"

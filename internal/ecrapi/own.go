@@ -30,9 +30,13 @@ func ownOperations() map[string]ownOperation {
 		"BerthListLifecycleRuns":  {named, on(onRepository, listLifecycleRuns).allowedBy("GetLifecyclePolicy")},
 		// Who sees the images knows what they take; this is the rest.
 		"BerthGetUnreferencedBytes": {named, on(onRepository, getUnreferencedBytes).allowedBy("DescribeImages")},
-		"BerthDescribeAdvisories":   {advisoriesOperation("BerthDescribeAdvisories", func() any { return new(noInput) }), on(onCaller, describeAdvisories).ofHome()},
+		"BerthDescribeAdvisories":   {ownInput("BerthDescribeAdvisories", func() any { return new(noInput) }), on(onCaller, describeAdvisories).ofHome()},
+		"BerthDescribeExploits": {
+			ownInput("BerthDescribeExploits", func() any { return new(exploitsInput) }, exploitsMembers()...),
+			on(onRepository, describeExploits).allowedBy("DescribeImageScanFindings"),
+		},
 		"BerthImportAdvisories": {
-			advisoriesOperation("BerthImportAdvisories", func() any { return new(advisoriesPart) }, advisoriesPartMembers()...),
+			ownInput("BerthImportAdvisories", func() any { return new(advisoriesPart) }, advisoriesPartMembers()...),
 			on(onCaller, importAdvisories).ofHome(),
 		},
 	}

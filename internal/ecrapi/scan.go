@@ -97,6 +97,11 @@ func wireBasic(f registry.Finding) ecr.ImageScanFinding {
 		add("CVSS"+major+"_SCORE", score(f.Score))
 	}
 	add("fixed_version", f.Fixed)
+	if e := f.Exploit; e.Percentile > 0 {
+		add("EPSS_SCORE", strconv.FormatFloat(e.Score, 'f', -1, 64))
+		add("EPSS_PERCENTILE", strconv.FormatFloat(e.Percentile, 'f', -1, 64))
+	}
+	add("KEV_DATE_ADDED", f.Exploit.Exploited)
 	return out
 }
 

@@ -35,6 +35,9 @@ type Finding struct {
 	Severity    string   `json:"severity"`
 	Score       float64  `json:"score,omitempty"`  // of CVSS; 0: none
 	Vector      string   `json:"vector,omitempty"` // of CVSS
+	EPSS        float64  `json:"epss,omitempty"`   // likelihood of exploitation within 30 days, 0 to 1; 0: unknown
+	Percentile  float64  `json:"epssPercentile,omitempty"`
+	Exploited   string   `json:"exploitedSince,omitempty"` // day since when CISA lists it as exploited
 	Package     string   `json:"package"`
 	Version     string   `json:"version"`
 	Fixed       string   `json:"fixedVersion,omitempty"` // empty: none is known

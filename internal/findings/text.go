@@ -19,10 +19,14 @@ func (r *Report) Text(w io.Writer) error {
 	p.line("%s", Summary(r.Findings))
 	if len(r.Findings) > 0 {
 		p.line("")
-		p.line("SEVERITY\tVULNERABILITY\tPACKAGE\tVERSION\tFIXED IN\tPATH")
+		p.line("SEVERITY\tVULNERABILITY\tPACKAGE\tVERSION\tFIXED IN\tPATH%s", exploitColumns(r.Findings))
 	}
 	for _, f := range r.Findings {
-		p.line("%s", row(f))
+		line := row(f)
+		if exploitColumns(r.Findings) != "" {
+			line += "\t" + epss(f) + "\t" + cmp.Or(f.Exploited, "-")
+		}
+		p.line("%s", line)
 	}
 	if len(r.Suppressed) > 0 {
 		p.line("")
@@ -49,6 +53,23 @@ func (d Diff) Text(w io.Writer) error {
 		}
 	}
 	return cmp.Or(p.err, t.Flush())
+}
+
+// exploitColumns are those of what is known of exploitation, where something is.
+func exploitColumns(list []Finding) string {
+	for _, f := range list {
+		if f.EPSS > 0 || f.Exploited != "" {
+			return "\tEPSS\tEXPLOITED SINCE"
+		}
+	}
+	return ""
+}
+
+func epss(f Finding) string {
+	if f.EPSS == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f%%", 100*f.EPSS)
 }
 
 func warn(p *printer, warnings []string) {

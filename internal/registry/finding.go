@@ -40,6 +40,9 @@ type Finding struct {
 	Platform  string `json:"platform,omitempty"` // of the image: "DEBIAN_12"
 
 	FirstSeen time.Time `json:"first_seen"` // by this type of scanning, in this image
+
+	// Exploit is what is known now of its exploitation, and not kept with the finding.
+	Exploit meta.Exploit `json:"-"`
 }
 
 func unpackFindings(b []byte) ([]Finding, error) {
@@ -77,7 +80,9 @@ type ScanView struct {
 	Image    ImageDetail
 	ARN      string // of the repository
 	Findings []Finding
-	Next     string // token of the next page; empty on the last
+	// ExploitsListed says that the list of vulnerabilities which are exploited is known.
+	ExploitsListed bool
+	Next           string // token of the next page; empty on the last
 }
 
 // A findingCursor is a place in the findings of an image.
@@ -147,5 +152,24 @@ func (r *Registry) Scan(ctx context.Context, s meta.Scope, name string, ref Imag
 		}
 	}
 	out.Findings = all
-	return out, nil
+	var names []string
+	for _, f := range all {
+		names = append(names, f.Name)
+	}
+	exploits, listed, err := r.Exploits(ctx, names)
+	for i, f := range all {
+		all[i].Exploit = exploits[f.Name]
+	}
+	out.ExploitsListed = listed
+	return out, err
+}
+
+// Exploits tells what is known of the exploitation of CVEs, at most 1000 of them,
+// and whether the list of those that are exploited is known at all.
+func (r *Registry) Exploits(ctx context.Context, names []string) (out map[string]meta.Exploit, listed bool, err error) {
+	err = r.db.Read(ctx, func(tx *meta.Tx) error {
+		out, listed, err = tx.Exploits(names)
+		return err
+	})
+	return out, listed, err
 }

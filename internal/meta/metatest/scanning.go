@@ -139,6 +139,7 @@ func advisories(t *testing.T, db *meta.DB) {
 		}
 		return errors.Join(err, err2)
 	})
+	exploits(t, db)
 	update(t, db, func(tx *meta.Tx) error { return tx.RequeueScan(images[0].ID, "ENHANCED") })
 	steps := 0
 	for more := true; more; steps++ {
@@ -155,4 +156,38 @@ func advisories(t *testing.T, db *meta.DB) {
 		}
 		return errors.Join(err, err2)
 	})
+}
+
+// exploits: both feeds are joined by the name of the CVE.
+func exploits(t *testing.T, db *meta.DB) {
+	t.Helper()
+	ask := func(names ...string) (got string) {
+		view(t, db, func(tx *meta.Tx) error {
+			known, listed, err := tx.Exploits(names)
+			got = fmt.Sprint(known, listed)
+			return err
+		})
+		return got
+	}
+	if got := ask("CVE-1"); got != "map[] false" {
+		t.Errorf("exploits before a feed: %s", got)
+	}
+	for feed, bodies := range map[string]map[string]string{
+		meta.FeedEPSS: {"CVE-1": `{"cve":"CVE-1","score":0.5,"percentile":0.9}`, "CVE-2": `{"cve":"CVE-2","score":0.25,"percentile":0.75}`},
+		meta.FeedKEV:  {"CVE-1": `{"cve":"CVE-1","exploited":"2026-11-03"}`, "CVE-3": `{"cve":"CVE-3","exploited":"2026-11-04"}`},
+	} {
+		update(t, db, func(tx *meta.Tx) error {
+			id, err := tx.InsertAdvisorySet(meta.AdvisorySet{Ecosystem: feed, LoadedAt: at(30)})
+			for cve, body := range bodies {
+				err = errors.Join(err, tx.PutAdvisory(id, cve, feed, []byte(body)))
+			}
+			return errors.Join(err, tx.ActivateAdvisorySet(meta.AdvisorySet{ID: id, Ecosystem: feed, LoadedAt: at(30)}))
+		})
+	}
+	if got, want := ask("CVE-1", "CVE-3", "CVE-4"), "map[CVE-1:{CVE-1 0.5 0.9 2026-11-03} CVE-3:{CVE-3 0 0 2026-11-04}] true"; got != want {
+		t.Errorf("exploits: %s, want %s", got, want)
+	}
+	if got := ask(); got != "map[] false" {
+		t.Errorf("exploits of nothing: %s", got)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"berth/internal/meta"
 	"berth/internal/scan/advisory"
 )
 
@@ -31,10 +32,11 @@ type Part struct {
 	Last    bool // the import is whole, and replaces what is known
 }
 
-// A Record is the text of an OSV record, and where it lay.
+// A Record is the text of an OSV record, or of a piece of a feed, and where it lay.
 type Record struct {
 	Name string `json:"name"`
 	Text string `json:"text"`
+	Feed string `json:"feed,omitempty"` // meta.FeedEPSS or meta.FeedKEV; empty: an OSV record
 }
 
 // A State is how far an import is. Who imports hands it on from part to part, so
@@ -62,7 +64,8 @@ type Answer struct {
 const PartSize = 2 << 20
 
 // Import reads a file or a directory: OSV records (.json), and archives of them
-// (.zip), such as the all.zip of each ecosystem that OSV publishes. progress
+// (.zip), such as the all.zip of each ecosystem that OSV publishes; the scores of
+// EPSS (.csv, .csv.gz) and the catalogue KEV of CISA (.json). progress
 // hears how many records were read; it may be nil.
 func Import(ctx context.Context, to Keeper, name, source string, progress func(int)) (Report, error) {
 	return read(ctx, to, name, State{Source: source}, progress)
@@ -75,7 +78,10 @@ func read(ctx context.Context, to Keeper, name string, state State, progress fun
 		err = r.send()
 	}
 	if err == nil && r.report.Records == 0 {
-		err = fmt.Errorf("%s has no OSV record that can be read: give a .json or .zip file of OSV, or a directory of them", name)
+		err = fmt.Errorf("%s has no OSV record that can be read: give a .json or .zip file of OSV, the scores of EPSS, the catalogue of CISA, or a directory of them", name)
+		if len(r.report.Problems) > 0 {
+			err = fmt.Errorf("%w (%s)", err, r.report.Problems[0])
+		}
 	}
 	if err == nil {
 		r.part.Last = true
@@ -118,14 +124,22 @@ func (r *reader) path(name string) error {
 	}
 	return filepath.WalkDir(name, func(p string, d fs.DirEntry, err error) error {
 		ext := strings.ToLower(filepath.Ext(p))
-		if err != nil || d.IsDir() || ext != ".json" && ext != ".zip" {
+		if err != nil || d.IsDir() || ext != ".json" && ext != ".zip" && !isCSV(p) {
 			return err
 		}
 		return r.file(p)
 	})
 }
 
+func isCSV(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasSuffix(name, ".csv") || strings.HasSuffix(name, ".csv.gz")
+}
+
 func (r *reader) file(name string) error {
+	if isCSV(name) {
+		return r.epss(name)
+	}
 	if strings.EqualFold(filepath.Ext(name), ".zip") {
 		return r.zip(name)
 	}
@@ -172,13 +186,22 @@ func (r *reader) record(name string, from io.Reader) error {
 		r.report.skip(fmt.Sprintf("%s is longer than %d bytes", name, advisory.MaxRecord))
 		return nil
 	}
-	if r.size > 0 && r.size+len(text) > PartSize {
+	rec := Record{Name: name, Text: string(text)}
+	if isKEV(text) {
+		rec.Feed = meta.FeedKEV
+	}
+	return r.take(rec)
+}
+
+// take adds a record to the part that is sent next.
+func (r *reader) take(rec Record) error {
+	if r.size > 0 && r.size+len(rec.Text) > PartSize {
 		if err := r.send(); err != nil {
 			return err
 		}
 	}
-	r.part.Records = append(r.part.Records, Record{name, string(text)})
-	r.size += len(text) + len(name)
+	r.part.Records = append(r.part.Records, rec)
+	r.size += len(rec.Text) + len(rec.Name)
 	return nil
 }
 

@@ -78,7 +78,11 @@ func (db *DB) Put(ctx context.Context, p Part) (Answer, error) {
 		im.state.Sets = map[string]Begun{}
 	}
 	for _, r := range p.Records {
-		if err := im.record(r); err != nil {
+		take := im.record
+		if r.Feed != "" {
+			take = im.feed
+		}
+		if err := take(r); err != nil {
 			return Answer{}, err
 		}
 	}

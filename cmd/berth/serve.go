@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -86,7 +85,7 @@ func (f *serverFlags) open(ctx context.Context, env *environment) (*server.Serve
 
 // howToTrust says how clients come to trust a server's own certificate.
 func howToTrust(w io.Writer, s *server.Server) error {
-	host, ca := strings.TrimPrefix(s.Endpoint(), "https://"), shellQuote(s.CA())
+	host, ca := s.RegistryHost(), shellQuote(s.CA())
 	_, err := fmt.Fprintf(w, `clients have to trust %[2]s:
   docker:                 sudo mkdir -p /etc/docker/certs.d/%[1]s && sudo cp %[2]s /etc/docker/certs.d/%[1]s/ca.crt
   podman, buildah, skopeo: sudo mkdir -p /etc/containers/certs.d/%[1]s && sudo cp %[2]s /etc/containers/certs.d/%[1]s/ca.crt

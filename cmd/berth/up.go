@@ -145,7 +145,7 @@ func nextCommands(env *environment, s *server.Server, outputs module.Outputs, da
 	if filepath.Clean(data) != ".berth" {
 		berth += " --data " + shellQuote(data)
 	}
-	host := strings.TrimPrefix(strings.TrimPrefix(s.Endpoint(), "http://"), "https://")
+	host := s.RegistryHost()
 	login, err := outputs.Raw("docker_login_command")
 	if err != nil {
 		login = "aws ecr get-login-password | docker login --username AWS --password-stdin " + host

@@ -256,6 +256,10 @@ func (s *Server) Endpoint() string {
 	return s.names.scheme + "://" + listenHost(s.cfg.Listen, s.listener.Addr())
 }
 
+// RegistryHost is the host of the home registry, with its port: what stands
+// before repositories in names of images.
+func (s *Server) RegistryHost() string { return s.names.hostOf(s.names.home) }
+
 // Region is the home region.
 func (s *Server) Region() string { return s.names.home.Region }
 

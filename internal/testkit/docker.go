@@ -22,15 +22,35 @@ const dockerStart = 60 * time.Second
 // is ended with all it stored when the test ends. It needs root and dockerd, and skips the test without them.
 func Docker(t testing.TB) (host string) {
 	t.Helper()
-	dockerd := Tool(t, "dockerd")
+	return DockerWith(t, DockerOptions{})
+}
+
+// DockerOptions are what a daemon has besides.
+type DockerOptions struct {
+	// Certs is a directory that the daemon sees as /etc/docker/certs.d, where it looks for the authorities of registries;
+	// empty: the machine's own. It wants Linux and unshare.
+	Certs string
+	// Env are variables that the daemon has besides those of the test.
+	Env []string
+}
+
+// DockerWith is [Docker] with options.
+func DockerWith(t testing.TB, o DockerOptions) (host string) {
+	t.Helper()
+	dockerd := []string{Tool(t, "dockerd")}
 	docker := Tool(t, "docker")
 	if os.Geteuid() != 0 {
 		Missing(t, "needs root to start a private dockerd: run the tests as root to include it")
 	}
+	if o.Certs != "" {
+		// The directory is mounted in a namespace of the daemon's own, which ends with it.
+		dockerd = append([]string{Tool(t, "unshare"), "--mount", "sh", "-c",
+			`mkdir -p /etc/docker && mount -t tmpfs tmpfs /etc/docker && mkdir /etc/docker/certs.d && mount --bind "$0" /etc/docker/certs.d && exec "$@"`, o.Certs}, dockerd...)
+	}
 	var err error
 	// overlay2 is what users have; it does not work on top of another overlay, where vfs does.
 	for _, driver := range []string{"overlay2", "vfs"} {
-		if host, err = startDocker(t, dockerd, docker, driver); err == nil {
+		if host, err = startDocker(t, dockerd, o.Env, docker, driver); err == nil {
 			return host
 		}
 		t.Logf("dockerd with the %s driver did not start: %v", driver, err)
@@ -47,7 +67,7 @@ func DockerEnv(t testing.TB, host string) []string {
 	return append(env, "DOCKER_HOST="+host, "DOCKER_CONFIG="+t.TempDir(), "DOCKER_BUILDKIT=0")
 }
 
-func startDocker(t testing.TB, dockerd, docker, driver string) (string, error) {
+func startDocker(t testing.TB, dockerd, env []string, docker, driver string) (string, error) {
 	t.Helper()
 	// Not t.TempDir: a unix socket's path must be shorter than 108 bytes, and test names are long.
 	dir, err := os.MkdirTemp("", "berth-docker-")
@@ -63,11 +83,12 @@ func startDocker(t testing.TB, dockerd, docker, driver string) (string, error) {
 	if err := os.WriteFile(config, []byte("{}\n"), 0o600); err != nil {
 		return "", errors.Join(err, log.Close(), os.RemoveAll(dir))
 	}
-	cmd := exec.Command(dockerd,
+	cmd := exec.Command(dockerd[0], append(dockerd[1:],
 		"--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),
 		"--pidfile", filepath.Join(dir, "pid"), "--host", host, "--config-file", config,
 		"--iptables=false", "--ip6tables=false", "--bridge=none",
-		"--storage-driver", driver, "--insecure-registry", "127.0.0.0/8")
+		"--storage-driver", driver, "--insecure-registry", "127.0.0.0/8")...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {

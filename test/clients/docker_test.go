@@ -1,11 +1,14 @@
 package clients
 
 import (
+	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"berth/internal/module"
+	"berth/internal/server"
 	"berth/internal/testkit"
 	"berth/modules"
 )
@@ -112,4 +115,51 @@ func (c *client) tagged(image, ref string) string {
 	c.t.Helper()
 	c.run("tag", image, ref)
 	return ref
+}
+
+// TestDockerAtAVirtualHost uses a registry under the name that AWS would give it, over TLS with a certificate of the
+// registry's own, as `berth serve --tls-self-signed` tells docker to trust it. Without that it is refused.
+func TestDockerAtAVirtualHost(t *testing.T) {
+	t.Parallel()
+	port := strconv.Itoa(testkit.FreePort(t))
+	listen := net.JoinHostPort("127.0.0.1", port)
+	s := serve(t, server.Config{
+		Listen: listen, Data: t.TempDir(), Region: "eu-west-1", Database: "sqlite", Blobs: "file",
+		RegistryHost: "%a.dkr.ecr.%r.berth.test:" + port, TLSSelfSigned: true,
+	})
+	registry := "000000000000.dkr.ecr.eu-west-1.berth.test:" + port
+	equal(t, "the host to trust", s.RegistryHost(), registry)
+	key := []string{"AWS_ENDPOINT_URL=https://" + listen, "AWS_CA_BUNDLE=" + s.CA(), "AWS_DEFAULT_REGION=eu-west-1", "AWS_EC2_METADATA_DISABLED=true",
+		"AWS_ACCESS_KEY_ID=" + s.Root().AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + s.Root().SecretAccessKey}
+	aws := newClient(t, "aws", key...)
+	aws.run("ecr", "create-repository", "--repository-name", "app")
+
+	// The daemon finds the name by a proxy, since there is no name server. It would not ask an address of this machine
+	// for its certificate.
+	certs := t.TempDir()
+	daemon := testkit.DockerWith(t, testkit.DockerOptions{Certs: certs, Env: []string{"HTTPS_PROXY=" + tunnel(t, listen)}})
+	docker := &client{t: t, path: testkit.Tool(t, "docker"), env: testkit.DockerEnv(t, daemon), dir: t.TempDir()}
+	password := strings.TrimSpace(aws.run("ecr", "get-login-password"))
+	docker.refused([]string{"x509"}, "login", "--username", "AWS", "--password", password, registry)
+	writeFile(t, filepath.Join(certs, registry, "ca.crt"), string(readFile(t, s.CA())))
+	if out := docker.run("login", "--username", "AWS", "--password", password, registry); !strings.Contains(out, "Login Succeeded") {
+		t.Errorf("docker login printed %q", out)
+	}
+	docker.refused([]string{"401"}, "login", "--username", "AWS", "--password", wrongPassword, registry)
+	docker.run("login", "--username", "AWS", "--password", password, registry)
+
+	docker.build("app")
+	ref := docker.tagged("app", registry+"/app:v1")
+	docker.run("push", ref)
+	digest := strings.TrimSpace(aws.run("ecr", "describe-images", "--repository-name", "app", "--query", "imageDetails[0].imageDigest", "--output", "text"))
+	docker.run("rmi", "app", ref)
+	if out := docker.run("pull", ref); !strings.Contains(out, "Digest: "+digest) {
+		t.Errorf("docker pull printed %q, expected the digest %s", out, digest)
+	}
+
+	// The name of another account is another registry, which this principal has no way into.
+	other := "111122223333.dkr.ecr.eu-west-1.berth.test:" + port
+	writeFile(t, filepath.Join(certs, other, "ca.crt"), string(readFile(t, s.CA())))
+	docker.run("login", "--username", "AWS", "--password", password, other)
+	docker.refused([]string{"111122223333"}, "push", docker.tagged(ref, other+"/app:v1"))
 }

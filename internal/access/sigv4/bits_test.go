@@ -8,7 +8,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"os"
+	"path"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,9 +22,10 @@ import (
 
 // A signedRequest is one that verifies, taken apart.
 type signedRequest struct {
-	name, method, url string
-	headers           map[string]string
-	body              []byte
+	name, service, token string
+	method, url          string
+	headers              map[string]string
+	body                 []byte
 }
 
 func (s signedRequest) build(t *testing.T) *http.Request {
@@ -41,24 +45,38 @@ func (s signedRequest) build(t *testing.T) *http.Request {
 	return r
 }
 
-// bySDK is a request that aws-sdk-go-v2 signs.
-func bySDK(t *testing.T, key aws.Credentials, now time.Time) signedRequest {
+// bySDK are requests that aws-sdk-go-v2 signs: one of the ECR API, one with a path, a query and a session, and one whose
+// signature is in its URL.
+func bySDK(t *testing.T, key aws.Credentials, now time.Time) (out []signedRequest) {
 	t.Helper()
-	s := signedRequest{name: "aws-sdk-go-v2", method: "POST", url: "http://localhost/", body: []byte(`{"repositoryName":"app"}`), headers: map[string]string{
+	call := signedRequest{name: "aws-sdk-go-v2", service: "ecr", method: "POST", url: "http://localhost/", body: []byte(`{"repositoryName":"app"}`), headers: map[string]string{
 		"X-Amz-Target": "AmazonEC2ContainerRegistry_V20150921.DescribeImages", "Content-Type": "application/x-amz-json-1.1",
 	}}
-	r := s.build(t)
-	sum := sha256.Sum256(s.body)
-	if err := v4.NewSigner().SignHTTP(context.Background(), key, r, hex.EncodeToString(sum[:]), "ecr", "us-east-1", now); err != nil {
+	long := signedRequest{name: "aws-sdk-go-v2 path and query", service: "ecr", token: "token+with=signs", method: "PUT",
+		url: "https://localhost/v2/team/app/tags%20x?last=v1.0&n=10&x=%2F", body: []byte("body"), headers: map[string]string{"X-Custom": "a b"}}
+	for _, s := range []signedRequest{call, long} {
+		r := s.build(t)
+		key.SessionToken = s.token
+		sum := sha256.Sum256(s.body)
+		if err := v4.NewSigner().SignHTTP(context.Background(), key, r, hex.EncodeToString(sum[:]), s.service, "us-east-1", now); err != nil {
+			t.Fatal(err)
+		}
+		for k := range r.Header {
+			s.headers[k] = r.Header.Get(k)
+		}
+		out = append(out, s)
+	}
+	link := signedRequest{name: "aws-sdk-go-v2 pre-signed", service: "ecr", token: "token+with=signs", method: "GET", url: "https://localhost/a/b?n=10&X-Amz-Expires=60"}
+	key.SessionToken = link.token
+	signed, _, err := v4.NewSigner().PresignHTTP(context.Background(), key, link.build(t), emptyPayload, "ecr", "us-east-1", now)
+	if err != nil {
 		t.Fatal(err)
 	}
-	for k := range r.Header {
-		s.headers[k] = r.Header.Get(k)
-	}
-	return s
+	link.url = signed
+	return append(out, link)
 }
 
-// byBotocore are two of the requests that botocore signed, for ECR.
+// byBotocore are the requests that botocore signed.
 func byBotocore(t *testing.T) (out []signedRequest, id, secret string, now time.Time) {
 	t.Helper()
 	data, err := os.ReadFile("testdata/botocore.json")
@@ -82,75 +100,114 @@ func byBotocore(t *testing.T) (out []signedRequest, id, secret string, now time.
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v.Service == "ecr" && v.Token == "" && v.Method == http.MethodPost && len(out) < 2 {
-			out = append(out, signedRequest{"botocore " + v.Name, v.Method, v.URL, v.Headers, body})
-		}
+		out = append(out, signedRequest{"botocore " + v.Name, v.Service, v.Token, v.Method, v.URL, v.Headers, body})
 	}
 	if len(out) == 0 {
-		t.Fatal("botocore signed no request for ECR")
+		t.Fatal("botocore signed no request")
 	}
 	return out, file.AccessKeyID, file.SecretAccessKey, file.Now
 }
 
-// TestEveryBitCounts changes every bit of what a signature covers, and of the
-// signature itself, in requests that aws-sdk-go-v2 and botocore signed: none of
-// the changed ones verifies.
-func TestEveryBitCounts(t *testing.T) {
-	requests, id, secret, now := byBotocore(t)
-	requests = append(requests, bySDK(t, aws.Credentials{AccessKeyID: id, SecretAccessKey: secret}, now))
-	v := New(keys{id: {secret: secret}}, clock(now), Options{Services: []string{"ecr"}})
-	for _, s := range requests {
-		if _, err := v.Verify(s.build(t), s.body); err != nil {
-			t.Fatalf("%s as it is: %v", s.name, err)
-		}
-		signed := strings.Split(between(s.headers["Authorization"], "SignedHeaders=", ","), ";")
-		refused := func(part string, i, bit int, changed signedRequest) {
-			if r := changed.build(t); r != nil {
-				if _, err := v.Verify(r, changed.body); err == nil {
-					t.Errorf("%s: %s, byte %d, bit %d: verifies", s.name, part, i, bit)
-				}
-			}
-		}
-		flips := func(part string, value []byte, put func(*signedRequest, []byte)) {
-			for i := range value {
-				for bit := range 8 {
-					changed := s
-					changed.headers = map[string]string{}
-					for k, v := range s.headers {
-						changed.headers[k] = v
-					}
-					b := bytes.Clone(value)
-					b[i] ^= 1 << bit
-					put(&changed, b)
-					refused(part, i, bit, changed)
-				}
-			}
-		}
-		flips("the body", s.body, func(c *signedRequest, b []byte) { c.body = b })
-		flips("the method", []byte(s.method), func(c *signedRequest, b []byte) { c.method = string(b) })
-		covered := 0
-		for name, value := range s.headers {
-			isSigned := false
-			for _, h := range signed {
-				isSigned = isSigned || strings.EqualFold(h, name)
-			}
-			if isSigned || name == "Authorization" {
-				covered++
-				flips(name, []byte(value), func(c *signedRequest, b []byte) { c.headers[name] = string(b) })
-			}
-		}
-		if covered < 3 {
-			t.Errorf("%s: %d headers are covered by the signature: %v", s.name, covered, signed)
-		}
-		for _, url := range []string{s.url + "x", s.url + "?", s.url + "?a=b", strings.Replace(s.url, "://", "://x", 1)} {
-			if strings.HasSuffix(url, "?") {
-				continue // an empty query is none
-			}
-			changed := s
-			changed.url = url
-			refused(url, 0, 0, changed)
+// flips calls put with a copy of a text for each bit of it, in which that bit is changed.
+func flips(text string, put func(changed string)) {
+	for i := range len(text) {
+		for bit := range 8 {
+			b := []byte(text)
+			b[i] ^= 1 << bit
+			put(string(b))
 		}
 	}
+}
+
+// sameURL tells whether a change is none: other ways to write one path and one query, as the standard library reads
+// them. Services but S3 resolve dots in paths.
+func sameURL(a, b *url.URL, service string) bool {
+	plain := func(u *url.URL) string {
+		if service == "s3" {
+			return u.Path
+		}
+		p := path.Clean("/" + u.Path)
+		if p != "/" && strings.HasSuffix(u.Path, "/") {
+			p += "/"
+		}
+		return p
+	}
+	x, xerr := url.ParseQuery(a.RawQuery)
+	y, yerr := url.ParseQuery(b.RawQuery)
+	for _, values := range []url.Values{x, y} {
+		for _, v := range values {
+			slices.Sort(v)
+		}
+	}
+	return xerr == nil && yerr == nil && plain(a) == plain(b) && x.Encode() == y.Encode()
+}
+
+// TestEveryBitCounts changes every bit of the method, the host, the path, the query, the signed headers, the body and
+// the signature of requests that aws-sdk-go-v2 and botocore signed: none of the changed ones verifies.
+func TestEveryBitCounts(t *testing.T) {
+	requests, id, secret, now := byBotocore(t)
+	requests = append(requests, bySDK(t, aws.Credentials{AccessKeyID: id, SecretAccessKey: secret}, now)...)
+	tried := map[string]int{}
+	for _, s := range requests {
+		v := New(keys{id: {secret: secret, token: s.token}}, clock(now), Options{Services: []string{s.service}})
+		original := s.build(t)
+		if _, err := v.Verify(original, s.body); err != nil {
+			t.Fatalf("%s as it is: %v", s.name, err)
+		}
+		refused := func(part, value string, r *http.Request, body []byte) {
+			if r == nil {
+				return
+			}
+			tried[part]++
+			if _, err := v.Verify(r, body); err == nil {
+				t.Errorf("%s: verifies with the %s %q", s.name, part, value)
+			}
+		}
+		flips(string(s.body), func(b string) { refused("body", b, s.build(t), []byte(b)) })
+		flips(s.method, func(m string) {
+			r := s.build(t)
+			r.Method = m
+			refused("method", m, r, s.body)
+		})
+		flips(original.Host, func(h string) {
+			r := s.build(t)
+			r.Host = h
+			refused("host", h, r, s.body)
+		})
+		flips(original.URL.RequestURI(), func(target string) {
+			u, err := url.ParseRequestURI(target)
+			if err != nil || !strings.HasPrefix(target, "/") || sameURL(original.URL, u, s.service) {
+				return // no request, or the same
+			}
+			r := s.build(t)
+			r.URL.Path, r.URL.RawPath, r.URL.RawQuery = u.Path, u.RawPath, u.RawQuery
+			part := "path"
+			if u.RawQuery != original.URL.RawQuery {
+				part = "query"
+			}
+			refused(part, target, r, s.body)
+		})
+		signed := strings.Split(between(s.headers["Authorization"], "SignedHeaders=", ","), ";")
+		if signed[0] == "" {
+			signed = strings.Split(original.URL.Query().Get("X-Amz-SignedHeaders"), ";")
+		}
+		for name, value := range s.headers {
+			if strings.EqualFold(name, "Content-Length") || name != "Authorization" && !slices.Contains(signed, strings.ToLower(name)) {
+				continue
+			}
+			flips(value, func(changed string) {
+				r := s.build(t)
+				r.Header.Set(name, changed)
+				refused("header "+name, changed, r, s.body)
+			})
+		}
+	}
+	for _, part := range []string{"body", "method", "host", "path", "query", "header Authorization", "header X-Amz-Date", "header X-Amz-Target", "header X-Amz-Security-Token"} {
+		if tried[part] == 0 {
+			t.Errorf("no bit of a %s was changed", part)
+		}
+	}
+	t.Log(tried)
 }
 
 func between(s, before, after string) string {

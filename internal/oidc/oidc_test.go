@@ -235,7 +235,7 @@ func TestPrivateAddressesAreRefused(t *testing.T) {
 		"https://[64:ff9b::7f00:1]", "https://[2002:7f00:1::]", "https://224.0.0.1", "https://255.255.255.255",
 	} {
 		_, err := r.Keys(t.Context(), issuer, nil, named("one"))
-		if !errors.Is(err, webidentity.ErrUnreachable) || !strings.Contains(err.Error(), "is not a public address: allow its network with --private-networks") {
+		if !errors.Is(err, webidentity.ErrUnreachable) || !strings.Contains(err.Error(), "is not a public one: allow its network with --private-networks") {
 			t.Errorf("%s: %v", issuer, err)
 		}
 	}

@@ -83,6 +83,7 @@ type call struct {
 	region    string         // of the signature
 	expires   time.Time      // when its credentials end; zero: never
 	request   access.Request // that was allowed
+	others    []string       // resources that the request is about besides
 }
 
 // ServeHTTP answers one request.
@@ -137,10 +138,24 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 		Principal: c.principal, Action: "ecr:" + action, Resource: resource, ResourceAccount: c.scope.Account,
 		Call: access.CallOf(r, c.region), Tags: tagsOf(in), TagKeys: tagKeysOf(in),
 	}
-	if err := d.Authorize.Authorize(r.Context(), c.request); err != nil {
+	if err := d.authorize(r.Context(), c); err != nil {
 		return nil, err
 	}
 	return rt.handle(d, r.Context(), c, in)
+}
+
+// authorize asks whether the caller may do what it asks for, on all that it names.
+func (d *Door) authorize(ctx context.Context, c call) error {
+	if err := d.Authorize.Authorize(ctx, c.request); err != nil {
+		return err
+	}
+	for _, resource := range c.others {
+		c.request.Resource = resource
+		if err := d.Authorize.Authorize(ctx, c.request); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // smallBody is what is read, in bytes, before the caller is looked at.

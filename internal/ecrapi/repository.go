@@ -56,6 +56,13 @@ func resourceTags(tags []ecr.Tag) []meta.ResourceTag {
 }
 
 func createRepository(d *Door, ctx context.Context, c call, in *ecr.CreateRepositoryInput) (any, error) {
+	if len(in.Tags) > 0 { // tags decide in conditions, so they are given by who may give them (Service Authorization Reference, CreateRepository)
+		req := c.request
+		req.Action = "ecr:TagResource"
+		if err := d.Authorize.Authorize(ctx, req); err != nil {
+			return nil, err
+		}
+	}
 	n := registry.NewRepository{
 		Name: in.RepositoryName, Tags: resourceTags(in.Tags),
 		Mutability: mutability(in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters), MayUseKey: d.mayUseKey(c),

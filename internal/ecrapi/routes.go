@@ -131,13 +131,20 @@ func onRepository(c *call, in any) (string, error) {
 	return registry.ARN(c.scope, member(in, "RepositoryName")), nil
 }
 
-// onRepositories is for operations about all repositories of a registry or
-// some named ones, which share one decision.
+// onRepositories is for operations about all repositories of a registry, or about
+// some that are named, each of which the caller must be allowed.
 func onRepositories(c *call, in any) (string, error) {
 	if _, err := onRegistry(c, in); err != nil {
 		return "", err
 	}
-	return registry.ARN(c.scope, "*"), nil
+	names, _ := field(in, "RepositoryNames").([]string)
+	if len(names) == 0 {
+		return registry.ARN(c.scope, "*"), nil
+	}
+	for _, name := range names[1:] {
+		c.others = append(c.others, registry.ARN(c.scope, name))
+	}
+	return registry.ARN(c.scope, names[0]), nil
 }
 
 // onARN is for operations that name their repository by ARN. An ARN of another

@@ -44,7 +44,9 @@ func partition(region string) string {
 	}
 }
 
-// ParseARN is the registry and name that a repository ARN names.
+// ParseARN is the registry and name that a repository ARN names. A repository has
+// one ARN, so that no policy about it is passed by another way to write it: a
+// partition that is not its region's is refused.
 func ParseARN(arn string) (s meta.Scope, name string, err error) {
 	parts := strings.SplitN(arn, ":", 6)
 	if len(parts) != 6 || parts[0] != "arn" || parts[2] != "ecr" {
@@ -52,7 +54,7 @@ func ParseARN(arn string) (s meta.Scope, name string, err error) {
 	}
 	name, ok := strings.CutPrefix(parts[5], "repository/")
 	s = meta.Scope{Region: parts[3], Account: parts[4]}
-	if !ok || !ValidName(name) || s.Region == "" || !access.IsAccountID(s.Account) {
+	if !ok || !ValidName(name) || s.Region == "" || !access.IsAccountID(s.Account) || ARN(s, name) != arn {
 		return s, "", invalid("resourceArn", "Invalid ARN")
 	}
 	return s, name, nil

@@ -68,7 +68,7 @@ func TestParseARN(t *testing.T) {
 		"arn:aws:s3:us-east-1:123456789012:repository/app", "arn:aws:ecr::123456789012:repository/app", "arn:aws:ecr:us-east-1:12345:repository/app",
 		"xrn:aws:ecr:us-east-1:123456789012:repository/app", "arn:aws:ecr:us-east-1:123456789012:repository/../app",
 		"arn:aws:ecr:us-east-1:123456789012:repository/app:x", "arn:aws:ecr:us-east-1:12345678901x:repository/app",
-		" arn:aws:ecr:us-east-1:123456789012:repository/app", "arn:aws:ecr:us-east-1:123456789012:repository/app\n",
+		"arn:aws-cn:ecr:us-east-1:123456789012:repository/app", " arn:aws:ecr:us-east-1:123456789012:repository/app", "arn:aws:ecr:us-east-1:123456789012:repository/app\n",
 	} {
 		_, _, err := registry.ParseARN(arn)
 		wantRefusal(t, err, registry.InvalidParameter, "Invalid parameter at 'resourceArn' failed to satisfy constraint: 'Invalid ARN'")
@@ -83,7 +83,7 @@ func FuzzParseARN(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !registry.ValidName(name) || !strings.HasSuffix(arn, ":repository/"+name) || !strings.Contains(arn, ":"+s.Region+":"+s.Account+":") {
+		if !registry.ValidName(name) || registry.ARN(s, name) != arn {
 			t.Fatalf("%q became %+v %q", arn, s, name)
 		}
 	})

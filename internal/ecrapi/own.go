@@ -23,6 +23,7 @@ type ownOperation struct {
 func ownOperations() map[string]ownOperation {
 	packages, _ := ecr.LookupOperation("DescribeImageScanFindings")
 	named, _ := ecr.LookupOperation("GetLifecyclePolicy") // its input names a repository
+	rules, _ := ecr.LookupOperation("DescribePullThroughCacheRules")
 	return map[string]ownOperation{
 		"BerthListImagePackages": {packages, on(onRepository, listImagePackages).allowedBy("DescribeImageScanFindings")},
 		// Who may put a policy may let it act: it does so within the hour anyway.
@@ -39,6 +40,7 @@ func ownOperations() map[string]ownOperation {
 			ownInput("BerthImportAdvisories", func() any { return new(advisoriesPart) }, advisoriesPartMembers()...),
 			on(onCaller, importAdvisories).ofHome(),
 		},
+		"BerthDescribeCacheStatus": {rules, on(onRegistry, describeCacheStatus).allowedBy("DescribePullThroughCacheRules")},
 	}
 }
 

@@ -58,3 +58,19 @@ func TestUnreferencedBytesAreTold(t *testing.T) {
 	}
 	c.call("BerthGetUnreferencedBytes", `{"repositoryName":"other"}`).refused(400, "RepositoryNotFoundException", "")
 }
+
+// TestCacheStatus: a rule that did nothing has zeros; what rules count is tested in
+// internal/pullthrough, and with real upstreams in test/upstreams.
+func TestCacheStatus(t *testing.T) {
+	c := newClient(t)
+	if a := c.call("BerthDescribeCacheStatus", `{}`); a.body != `{"registryId":"000000000000","rules":[]}` {
+		t.Errorf("without rules: %s", a.body)
+	}
+	c.call("CreatePullThroughCacheRule", `{"ecrRepositoryPrefix":"quay","upstreamRegistryUrl":"quay.io"}`)
+	a := c.call("BerthDescribeCacheStatus", `{"ecrRepositoryPrefixes":["quay"]}`)
+	if want := `"rules":[{"ecrRepositoryPrefix":"quay","upstreamRegistryUrl":"quay.io","hits":0,"misses":0,"upstreamRequests":0,` +
+		`"fetchedLayers":0,"fetchedBytes":0,"failedLayers":0,"servedLayers":0,"savedBytes":0}]`; !strings.Contains(a.body, want) {
+		t.Errorf("got %s", a.body)
+	}
+	c.call("BerthDescribeCacheStatus", `{"ecrRepositoryPrefixes":["none"]}`).refused(400, "PullThroughCacheRuleNotFoundException", "")
+}

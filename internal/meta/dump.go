@@ -7,7 +7,7 @@ import (
 )
 
 // SchemaVersion is the version of the newest migration.
-const SchemaVersion = 12
+const SchemaVersion = 13
 
 // A Table is one of those that a backup carries.
 type Table struct {
@@ -22,8 +22,8 @@ type Table struct {
 // Tables lists the tables of a schema version, each after those it refers to;
 // nil when the version is not known. Upload sessions, claims and the trash are
 // left out: they are about bytes and servers of one place and time. So are
-// previews of lifecycle policies, which are good for a day, and the
-// sessions of roles and users, which end by themselves.
+// previews of lifecycle policies, which are good for a day, what cache rules
+// counted, and the sessions of roles and users, which end by themselves.
 func Tables(version int) []Table {
 	if version < 3 || version > SchemaVersion {
 		return nil

@@ -54,7 +54,6 @@ type Cache struct {
 	dir         string
 	log         *slog.Logger
 	now         func() time.Time
-	count       counters
 	running     atomic.Int64 // imports
 
 	background context.Context // of what outlives the requests that began it
@@ -62,37 +61,14 @@ type Cache struct {
 	work       sync.WaitGroup
 	asking     singleflight.Group // by what an upstream is asked for
 
+	recording sync.Mutex // of what was counted; held while the database is written
+
 	mu      sync.Mutex
+	tallies map[ruleKey]*tally
 	closed  bool
 	flights map[blobKey]*flight
 	imports map[importKey]*job
 	paused  map[string]time.Time // what failed, by what it was: not before then
-}
-
-type counters struct {
-	hits, misses, requests, fetched, fetchedBytes, served, servedBytes, failures atomic.Int64
-}
-
-// Stats are what a cache did since it was made.
-type Stats struct {
-	Hits         int64 // manifests that were here
-	Misses       int64 // tags that were not
-	Requests     int64 // to upstreams
-	Fetched      int64 // blobs of upstreams that were kept
-	FetchedBytes int64
-	Served       int64 // blobs of cached repositories that were here
-	ServedBytes  int64
-	Failures     int64 // blobs of upstreams that could not be kept
-	Limits       map[string]upstream.Limit
-}
-
-// Stats tells what the cache did, and what registries said of their limits.
-func (c *Cache) Stats() Stats {
-	n := &c.count
-	return Stats{
-		Hits: n.hits.Load(), Misses: n.misses.Load(), Requests: n.requests.Load(), Fetched: n.fetched.Load(), FetchedBytes: n.fetchedBytes.Load(),
-		Served: n.served.Load(), ServedBytes: n.servedBytes.Load(), Failures: n.failures.Load(), Limits: c.client.Limits(),
-	}
 }
 
 var errClosed = errors.New("the server is about to end")
@@ -103,22 +79,33 @@ func New(o Options) *Cache {
 	return &Cache{
 		registry: o.Registry, client: o.Client, credentials: o.Credentials, dir: o.Dir, log: o.Log, now: o.Now,
 		background: ctx, stop: stop, flights: map[blobKey]*flight{}, imports: map[importKey]*job{}, paused: map[string]time.Time{},
+		tallies: map[ruleKey]*tally{},
 	}
 }
 
-// Run forgets what never arrived, until ctx ends.
+// Run forgets what never arrived and records what is counted, until ctx ends.
 func (c *Cache) Run(ctx context.Context) {
-	tick := time.NewTicker(sweepInterval)
-	defer tick.Stop()
+	sweep, count := time.NewTicker(sweepInterval), time.NewTicker(recordInterval)
+	defer sweep.Stop()
+	defer count.Stop()
+	c.sweep(ctx)
 	for {
-		if err := c.registry.SweepArriving(ctx, c.now().Add(-freshFor)); err != nil && ctx.Err() == nil {
-			c.log.Error("forget manifests that never arrived", "err", err)
-		}
 		select {
-		case <-tick.C:
+		case <-sweep.C:
+			c.sweep(ctx)
+		case <-count.C:
+			if err := c.record(ctx); err != nil && ctx.Err() == nil {
+				c.log.Error("record what the cache counted", "err", err)
+			}
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+func (c *Cache) sweep(ctx context.Context) {
+	if err := c.registry.SweepArriving(ctx, c.now().Add(-freshFor)); err != nil && ctx.Err() == nil {
+		c.log.Error("forget manifests that never arrived", "err", err)
 	}
 }
 
@@ -130,6 +117,9 @@ func (c *Cache) Close() {
 	c.mu.Unlock()
 	c.stop()
 	c.work.Wait()
+	if err := c.record(context.Background()); err != nil {
+		c.log.Error("record what the cache counted", "err", err)
+	}
 	c.client.Close()
 }
 
@@ -191,7 +181,7 @@ func (c *Cache) Manifest(ctx context.Context, p Pull, ref registry.ImageRef) (re
 	case err == nil && ref.Tag != "":
 		return c.current(ctx, p, up, ref, m)
 	case err == nil:
-		c.count.hits.Add(1)
+		c.tally(up).hits.Add(1)
 		return m, nil
 	case !registry.Is(err, registry.ImageNotFound) && !registry.Is(err, registry.RepositoryNotFound):
 		return m, err
@@ -211,7 +201,7 @@ func (c *Cache) current(ctx context.Context, p Pull, up *registry.Upstream, ref 
 		return have, err
 	}
 	if known.Digest != have.Digest { // somebody pushed the tag here
-		c.count.hits.Add(1)
+		c.tally(up).hits.Add(1)
 		return have, nil
 	}
 	if known.Arriving != "" {
@@ -224,7 +214,7 @@ func (c *Cache) current(ctx context.Context, p Pull, up *registry.Upstream, ref 
 			return have, err
 		}
 	}
-	c.count.hits.Add(1)
+	c.tally(up).hits.Add(1)
 	if c.now().Sub(known.CheckedAt) < freshFor || c.isPaused("check", p, ref.Tag) {
 		return have, nil
 	}
@@ -246,7 +236,7 @@ func (c *Cache) refresh(ctx context.Context, p Pull, up *registry.Upstream, tag 
 		if err != nil {
 			return have, err
 		}
-		c.count.requests.Add(1)
+		c.tally(up).requests.Add(1)
 		d, err := c.client.Head(ctx, src, tag)
 		if err != nil {
 			return have, err
@@ -280,7 +270,7 @@ func (c *Cache) missingTag(ctx context.Context, p Pull, up *registry.Upstream, r
 	if err := c.mayImport(ctx, p, missing); err != nil {
 		return registry.Manifest{}, err
 	}
-	c.count.misses.Add(1)
+	c.tally(up).misses.Add(1)
 	m, err := c.ask(ctx, "tag", p, ref.Tag, func(ctx context.Context) (registry.Manifest, error) {
 		return c.fetchManifest(ctx, p, up, ref.Tag, ref.Tag)
 	})
@@ -334,8 +324,7 @@ func (c *Cache) Blob(ctx context.Context, p Pull, d digest.Digest) (registry.Sto
 	up, err := c.registry.Upstream(ctx, p.Scope, p.Name)
 	if missing == nil {
 		if err == nil && up != nil {
-			c.count.served.Add(1)
-			c.count.servedBytes.Add(have.Size)
+			c.served(up, have.Size)
 		}
 		return have, nil
 	}
@@ -359,9 +348,20 @@ func (c *Cache) Blob(ctx context.Context, p Pull, d digest.Digest) (registry.Sto
 			return c.registry.OpenBlob(ctx, p.Scope, p.Name, d)
 		}
 	}
+	if f.readers.Add(1) > 1 { // the first reads what the upstream sent
+		c.served(up, f.size)
+	}
 	return registry.StoredBlob{
 		BlobInfo: registry.BlobInfo{Digest: d, Size: f.size}, Reader: &stream{ctx: ctx, flight: f},
 	}, nil
+}
+
+// served counts a blob that a client gets without a request to the upstream. One
+// that asks for a part, or goes away, counts as one for the whole.
+func (c *Cache) served(up *registry.Upstream, size int64) {
+	t := c.tally(up)
+	t.served.Add(1)
+	t.servedBytes.Add(size)
 }
 
 // ask runs something once for all who want it at the same time, as long as it

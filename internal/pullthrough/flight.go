@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 
@@ -23,9 +24,10 @@ type blobKey struct {
 // A flight is one blob on its way: from the upstream into the repository, and
 // to everybody who reads it meanwhile.
 type flight struct {
-	key   blobKey
-	size  int64
-	spool *spool
+	key     blobKey
+	size    int64
+	spool   *spool
+	readers atomic.Int64 // clients that began to read it
 
 	mu       sync.Mutex
 	written  int64
@@ -131,11 +133,12 @@ func (c *Cache) carry(f *flight, up *registry.Upstream) {
 		err = &upstream.Error{Kind: upstream.Malformed, Host: up.Rule.UpstreamURL, Message: "gave other bytes than those of the digest " + f.key.digest.String(), Err: err}
 	}
 	if err != nil {
-		c.count.failures.Add(1)
+		c.tally(up).failures.Add(1)
 		c.log.Warn("a blob of an upstream could not be kept", "repository", f.key.name, "digest", f.key.digest, "upstream", up.Rule.UpstreamURL, "err", err)
 	} else {
-		c.count.fetched.Add(1)
-		c.count.fetchedBytes.Add(f.size)
+		t := c.tally(up)
+		t.fetched.Add(1)
+		t.fetchedBytes.Add(f.size)
 	}
 	c.mu.Lock()
 	delete(c.flights, f.key)
@@ -252,7 +255,7 @@ func (r *fetch) open() error {
 	if err != nil {
 		return err
 	}
-	r.c.count.requests.Add(1)
+	r.c.tally(r.up).requests.Add(1)
 	b, err := r.c.client.Blob(r.ctx, src, r.flight.key.digest, r.read)
 	if err != nil {
 		return err

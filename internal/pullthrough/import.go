@@ -61,7 +61,10 @@ func denied(err, otherwise error) error {
 // source is where a repository comes from, with the credentials for it.
 func (c *Cache) source(ctx context.Context, s meta.Scope, up *registry.Upstream) (upstream.Source, error) {
 	who, err := c.credentials(ctx, up.Rule)
-	return upstream.Source{Host: up.Rule.UpstreamURL, Repository: up.Repository, Credentials: who}, err
+	limit := &c.tally(up).limit
+	return upstream.Source{
+		Host: up.Rule.UpstreamURL, Repository: up.Repository, Credentials: who, Limit: func(l upstream.Limit) { limit.Store(&l) },
+	}, err
 }
 
 // fetchManifest fetches a manifest, keeps it and begins to fetch what it lists.
@@ -71,7 +74,7 @@ func (c *Cache) fetchManifest(ctx context.Context, p Pull, up *registry.Upstream
 	if err != nil {
 		return registry.Manifest{}, err
 	}
-	c.count.requests.Add(1)
+	c.tally(up).requests.Add(1)
 	m, err := c.client.Manifest(ctx, src, ref)
 	if err != nil {
 		return registry.Manifest{}, err
@@ -269,7 +272,7 @@ func (c *Cache) importReferrers(ctx context.Context, p Pull, up *registry.Upstre
 	if err != nil {
 		return
 	}
-	c.count.requests.Add(1)
+	c.tally(up).requests.Add(1)
 	list, err := c.client.Referrers(ctx, src, subject)
 	if len(list) > maxReferrers {
 		list = list[:maxReferrers]

@@ -150,3 +150,25 @@ func (r *Registry) DeleteCacheRule(ctx context.Context, s meta.Scope, prefix str
 	})
 	return rule, err
 }
+
+// AddCacheTallies adds to what is counted of cache rules. Of rules that are gone
+// nothing is counted.
+func (r *Registry) AddCacheTallies(ctx context.Context, list []meta.CacheTally) error {
+	return r.db.Update(ctx, func(tx *meta.Tx) error {
+		for _, t := range list {
+			if err := tx.AddCacheTally(t); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// CacheTallies lists what is counted of the rules of a registry.
+func (r *Registry) CacheTallies(ctx context.Context, s meta.Scope) (out []meta.CacheTally, err error) {
+	err = r.db.Read(ctx, func(tx *meta.Tx) error {
+		out, err = tx.CacheTallies(s)
+		return err
+	})
+	return out, err
+}

@@ -80,21 +80,26 @@ func (w *statusWriter) WriteHeader(status int) {
 // Unwrap serves http.ResponseController.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// cacheMetrics tells what the pull-through cache did.
+// cacheMetrics tells what the pull-through cache did, by rule.
 type cacheMetrics struct {
-	cache                                           *pullthrough.Cache
-	pulls, requests, blobs, bytes, failures, remain *prometheus.Desc
+	cache                                                          *pullthrough.Cache
+	pulls, requests, blobs, bytes, failures, limit, remain, readAt *prometheus.Desc
 }
 
 func newCacheMetrics(c *pullthrough.Cache) *cacheMetrics {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("berth_cache_"+name, help, append([]string{"account", "region", "rule"}, labels...), nil)
+	}
 	return &cacheMetrics{
 		cache:    c,
-		pulls:    prometheus.NewDesc("berth_cache_pulls_total", "Manifests asked of cached repositories: hit, when they were here, or miss.", []string{"result"}, nil),
-		requests: prometheus.NewDesc("berth_cache_upstream_requests_total", "Requests sent to upstream registries.", nil, nil),
-		blobs:    prometheus.NewDesc("berth_cache_blobs_total", "Layers of cached repositories, from the upstream or from the cache.", []string{"from"}, nil),
-		bytes:    prometheus.NewDesc("berth_cache_bytes_total", "Bytes of these layers; those from the cache are what it saved.", []string{"from"}, nil),
-		failures: prometheus.NewDesc("berth_cache_failures_total", "Layers of upstreams that could not be kept.", nil, nil),
-		remain:   prometheus.NewDesc("berth_cache_ratelimit_remaining", "Pulls that an upstream registry still answers within its window, as it said last.", []string{"host"}, nil),
+		pulls:    desc("pulls_total", "Manifests asked of cached repositories: hit, when they were here, or miss.", "result"),
+		requests: desc("upstream_requests_total", "Requests sent to upstream registries."),
+		blobs:    desc("blobs_total", "Layers of cached repositories: from the upstream, or to clients from the cache.", "from"),
+		bytes:    desc("bytes_total", "Bytes of these layers; those from the cache are what it saved.", "from"),
+		failures: desc("failures_total", "Layers of upstreams that could not be kept."),
+		limit:    desc("ratelimit_limit", "Pulls that the upstream registry answers within its window, as it said last."),
+		remain:   desc("ratelimit_remaining", "Pulls that the upstream registry still answers within its window, as it said last."),
+		readAt:   desc("ratelimit_timestamp_seconds", "When the upstream registry said so."),
 	}
 }
 
@@ -103,21 +108,25 @@ func (m *cacheMetrics) Describe(out chan<- *prometheus.Desc) { prometheus.Descri
 
 // Collect implements prometheus.Collector.
 func (m *cacheMetrics) Collect(out chan<- prometheus.Metric) {
-	s := m.cache.Stats()
-	count := func(d *prometheus.Desc, n int64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
-	}
-	count(m.pulls, s.Hits, "hit")
-	count(m.pulls, s.Misses, "miss")
-	count(m.requests, s.Requests)
-	count(m.blobs, s.Fetched, "upstream")
-	count(m.blobs, s.Served, "cache")
-	count(m.bytes, s.FetchedBytes, "upstream")
-	count(m.bytes, s.ServedBytes, "cache")
-	count(m.failures, s.Failures)
-	for host, l := range s.Limits {
-		if !l.At.IsZero() {
-			out <- prometheus.MustNewConstMetric(m.remain, prometheus.GaugeValue, float64(l.Remaining), host)
+	for _, s := range m.cache.Stats() {
+		send := func(d *prometheus.Desc, kind prometheus.ValueType, n float64, labels ...string) {
+			out <- prometheus.MustNewConstMetric(d, kind, n, append([]string{s.Scope.Account, s.Scope.Region, s.Prefix}, labels...)...)
+		}
+		count := func(d *prometheus.Desc, n int64, labels ...string) {
+			send(d, prometheus.CounterValue, float64(n), labels...)
+		}
+		count(m.pulls, s.Hits, "hit")
+		count(m.pulls, s.Misses, "miss")
+		count(m.requests, s.Requests)
+		count(m.blobs, s.Fetched, "upstream")
+		count(m.blobs, s.Served, "cache")
+		count(m.bytes, s.FetchedBytes, "upstream")
+		count(m.bytes, s.ServedBytes, "cache")
+		count(m.failures, s.Failures)
+		if !s.Limit.At.IsZero() {
+			send(m.limit, prometheus.GaugeValue, float64(s.Limit.Pulls))
+			send(m.remain, prometheus.GaugeValue, float64(s.Limit.Remaining))
+			send(m.readAt, prometheus.GaugeValue, float64(s.Limit.At.UnixMilli())/1000)
 		}
 	}
 }

@@ -35,6 +35,8 @@ type Source struct {
 	Host        string // registry-1.docker.io
 	Repository  string // library/nginx
 	Credentials Credentials
+	// Limit is told what the registry says of its limits, when it does; nil: nobody.
+	Limit func(Limit)
 }
 
 // Options are what a client is made of.
@@ -53,7 +55,6 @@ type Client struct {
 	stall    time.Duration
 	tokens   tokens
 	mu       sync.Mutex
-	limits   map[string]Limit
 	silences map[string]time.Time // hosts that want to be left alone, until then
 }
 
@@ -74,7 +75,7 @@ func New(o Options) *Client {
 		stall = stallTimeout
 	}
 	return &Client{
-		mapping: o.Mapping, now: o.Now, stall: stall, limits: map[string]Limit{}, silences: map[string]time.Time{},
+		mapping: o.Mapping, now: o.Now, stall: stall, silences: map[string]time.Time{},
 		public: transport(func(t *http.Transport) { t.DialContext = dialer(dial.Public(nil)) }),
 		mapped: transport(func(t *http.Transport) { t.DialContext = dialer(nil) }),
 		tokens: tokens{known: map[tokenKey]token{}},

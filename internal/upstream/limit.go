@@ -10,49 +10,33 @@ import (
 // A Limit is what a registry says of the requests that it still answers, as
 // Docker Hub does (Docker documentation, "Docker Hub pull usage and limits").
 type Limit struct {
-	Host      string
 	Limit     int           // pulls within the window
 	Remaining int           // of them
 	Window    time.Duration // 0 when it is not said
 	At        time.Time     // when it was said
-	Until     time.Time     // the registry is left alone until then; zero: it is not
 }
 
-// Limits lists what registries said last, by host.
-func (c *Client) Limits() map[string]Limit {
+// SilentUntil is until when a host is left alone, since it said that too much was
+// asked of it; zero: it is not.
+func (c *Client) SilentUntil(host string) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	out := map[string]Limit{}
-	for host, l := range c.limits {
-		out[host] = l
+	if until := c.silences[strings.ToLower(host)]; c.now().Before(until) {
+		return until
 	}
-	for host, until := range c.silences {
-		if c.now().Before(until) {
-			l := out[host]
-			l.Host, l.Until = host, until
-			out[host] = l
-		}
-	}
-	return out
+	return time.Time{}
 }
 
-// maxLimits bounds of how many hosts is remembered what they say.
-const maxLimits = 1000
+// maxSilences bounds of how many hosts is remembered that they are left alone.
+const maxSilences = 1000
 
-// note remembers the limits that an answer tells.
-func (c *Client) note(host string, resp *http.Response) {
+// tell tells who asked what an answer says of limits.
+func (c *Client) tell(s Source, resp *http.Response) {
 	limit, window, ok := limitOf(resp.Header.Get("RateLimit-Limit"))
 	remaining, _, ok2 := limitOf(resp.Header.Get("RateLimit-Remaining"))
-	if !ok || !ok2 {
-		return
+	if ok && ok2 && s.Limit != nil {
+		s.Limit(Limit{Limit: limit, Remaining: remaining, Window: window, At: c.now()})
 	}
-	host = strings.ToLower(host)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.limits) >= maxLimits {
-		clear(c.limits)
-	}
-	c.limits[host] = Limit{Host: host, Limit: limit, Remaining: remaining, Window: window, At: c.now()}
 }
 
 // limitOf reads "100;w=21600".
@@ -84,7 +68,7 @@ func (c *Client) silence(host, after string) time.Duration {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.silences) >= maxLimits {
+	if len(c.silences) >= maxSilences {
 		clear(c.silences)
 	}
 	c.silences[strings.ToLower(host)] = c.now().Add(d)

@@ -45,13 +45,16 @@ func (c *Client) get(ctx context.Context, s Source, method, path string, header 
 // authorized sends one request, and sends it again with what the answer's
 // challenge asks for. Only the source's own host gets its credentials.
 func (c *Client) authorized(ctx context.Context, s Source, method string, target *url.URL, header http.Header) (*http.Response, error) {
-	who := s.Credentials
-	if !c.isOwn(s.Host, target) {
+	who, own := s.Credentials, c.isOwn(s.Host, target)
+	if !own {
 		who = Credentials{}
 	}
 	key := tokenKey{host: strings.ToLower(target.Host), repository: s.Repository, who: who}
 	authorization := c.tokens.get(key, c.now())
 	resp, err := c.send(ctx, s.Host, method, target, header, authorization)
+	if err == nil && own {
+		c.tell(s, resp)
+	}
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}
@@ -63,7 +66,11 @@ func (c *Client) authorized(ctx context.Context, s Source, method string, target
 	if err != nil {
 		return nil, err
 	}
-	return c.send(ctx, s.Host, method, target, header, authorization)
+	resp, err = c.send(ctx, s.Host, method, target, header, authorization)
+	if err == nil && own {
+		c.tell(s, resp)
+	}
+	return resp, err
 }
 
 // isOwn reports whether a URL lies at the host itself, also by the place that it
@@ -97,7 +104,6 @@ func (c *Client) send(ctx context.Context, host, method string, target *url.URL,
 	}
 	resp, err := transport.RoundTrip(req)
 	if err == nil {
-		c.note(target.Host, resp)
 		return resp, nil
 	}
 	var private *dial.PrivateError

@@ -48,7 +48,7 @@ func TestDistributionWithTokens(t *testing.T) {
 	stop() // without the upstream, all is served that is here
 	crane("validate", "--remote", b.Host+"/docker-hub/nginx:latest").Run(t)
 	crane("pull", "--format=oci", b.Host+"/docker-hub/nginx@"+image.Children[0].Digest().String(), filepath.Join(t.TempDir(), "child")).Run(t)
-	if resp, body := b.Do(http.MethodGet, "/metrics", nil); !strings.Contains(string(body), `berth_cache_blobs_total{from="upstream"} 4`) || strings.Contains(string(body), `berth_cache_bytes_total{from="cache"} 0`) {
+	if resp, body := b.Do(http.MethodGet, "/metrics", nil); !strings.Contains(string(body), `berth_cache_blobs_total{account="000000000000",from="upstream",region="us-east-1",rule="docker-hub"} 4`) || strings.Contains(string(body), `berth_cache_bytes_total{account="000000000000",from="cache",region="us-east-1",rule="docker-hub"} 0`) {
 		t.Errorf("the metrics of four layers and configurations: %s\n%s", resp.Status, body)
 	}
 	if got := b.aws("ecr", "describe-repositories", "--query", "repositories[].repositoryName"); got != "docker-hub/library/nginx" {

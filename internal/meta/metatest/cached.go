@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"testing"
+	"time"
 
 	"berth/internal/meta"
 )
@@ -55,6 +56,37 @@ func cached(t *testing.T, db *meta.DB) {
 		}
 		return nil
 	})
+}
+
+// cacheCounts add up, and go with their rule.
+func cacheCounts(t *testing.T, db *meta.DB) {
+	rule := meta.CacheRule{Scope: home, Prefix: "hub", UpstreamURL: "quay.io", CreatedAt: at(1), UpdatedAt: at(1)}
+	one := meta.CacheTally{Scope: home, Prefix: "hub", CacheCounts: meta.CacheCounts{Hits: 1, Misses: 2, Requests: 3, Fetched: 4, FetchedBytes: 5, Served: 6, ServedBytes: 1 << 40, Failures: 8}}
+	limited, older := one, one
+	limited.Limit = meta.CacheLimit{Pulls: 100, Remaining: 7, Window: 6 * time.Hour, At: at(5)}
+	older.Limit = meta.CacheLimit{Pulls: 100, Remaining: 9, At: at(4)}
+	none := one
+	none.Prefix = "none"
+	update(t, db, func(tx *meta.Tx) error { return tx.InsertCacheRule(rule) })
+	for _, add := range []meta.CacheTally{one, limited, older, none} {
+		update(t, db, func(tx *meta.Tx) error { return tx.AddCacheTally(add) })
+	}
+	tallies := func() (out []meta.CacheTally) {
+		view(t, db, func(tx *meta.Tx) (err error) {
+			out, err = tx.CacheTallies(home)
+			return err
+		})
+		return out
+	}
+	want := limited
+	want.CacheCounts = meta.CacheCounts{Hits: 3, Misses: 6, Requests: 9, Fetched: 12, FetchedBytes: 15, Served: 18, ServedBytes: 3 << 40, Failures: 24}
+	if got := tallies(); !reflect.DeepEqual(got, []meta.CacheTally{want}) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	update(t, db, func(tx *meta.Tx) error { return tx.DeleteCacheRule(home, "hub") })
+	if got := tallies(); len(got) != 0 {
+		t.Errorf("of a rule that is gone: %+v", got)
+	}
 }
 
 // secrets have one name each, and their versions go with them.

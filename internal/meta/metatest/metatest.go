@@ -45,6 +45,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.DB) {
 	t.Run("managed policies", func(t *testing.T) { policies(t, open(t)) })
 	t.Run("accounts, sessions and identity providers", func(t *testing.T) { identities(t, open(t)) })
 	t.Run("cached tags and manifests", func(t *testing.T) { cached(t, open(t)) })
+	t.Run("what cache rules counted", func(t *testing.T) { cacheCounts(t, open(t)) })
 	t.Run("secrets", func(t *testing.T) { secrets(t, open(t)) })
 	t.Run("texts", func(t *testing.T) { texts(t, open(t)) })
 	t.Run("no update is lost", func(t *testing.T) { lostUpdates(t, open(t)) })

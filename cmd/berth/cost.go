@@ -61,7 +61,7 @@ Prices of %s, from %s.`, f.prices.AsOf, f.prices.Source),
 	flags.Float64Var(&f.prices.Archive, "archive-price", f.prices.Archive, "dollars for a `GB` and month of the archive's first 150 TB")
 	flags.Float64Var(&f.prices.ArchiveAbove, "archive-price-above", f.prices.ArchiveAbove, "dollars for a `GB` and month of the archive above that")
 	flags.Int64Var(&f.prices.Free, "free", f.prices.Free, "`BYTES` of standard storage that cost nothing")
-	f.add(cmd)
+	f.register(cmd)
 	flags.StringVar(&f.format, "format", "table", "table, json or csv")
 	flags.BoolVar(&asJSON, "json", false, "print as JSON, as --format json does")
 	return cmd

@@ -23,7 +23,7 @@ import (
 // registryFlags name a registry and who asks it.
 type registryFlags struct{ endpoint, region, profile string }
 
-func (f *registryFlags) add(cmd *cobra.Command) {
+func (f *registryFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.endpoint, "endpoint", "", "URL of the registry (default: AWS_ENDPOINT_URL_ECR, AWS_ENDPOINT_URL, else AWS itself)")
 	flags.StringVar(&f.region, "region", "", "region of the registry (default: AWS_REGION)")

@@ -27,7 +27,13 @@ type console struct {
 // newConsole points the standard AWS variables at a fresh registry, as eval "$(berth env)" does.
 func newConsole(t *testing.T) (*console, *servertest.Server) {
 	t.Helper()
-	s := servertest.StartWith(t, server.Config{CreateKMSKeys: true})
+	return newConsoleOn(t, server.Config{CreateKMSKeys: true})
+}
+
+// newConsoleOn is newConsole with a configuration.
+func newConsoleOn(t *testing.T, cfg server.Config) (*console, *servertest.Server) {
+	t.Helper()
+	s := servertest.StartWith(t, cfg)
 	for _, pair := range s.Env() {
 		name, value, _ := strings.Cut(pair, "=")
 		t.Setenv(name, value)

@@ -64,7 +64,7 @@ are among the results.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.policy, "policy", "", "`FILE` with the policy (default: that of the repository)")
 	flags.StringVar(&f.at, "at", "", "`TIME` to look at, as 2027-01-31, 2027-01-31T12:00:00Z or +30d (default: now, by the registry)")
-	f.add(cmd)
+	f.register(cmd)
 	flags.BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd
 }

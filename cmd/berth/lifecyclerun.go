@@ -83,7 +83,7 @@ and has no such command.`,
 			return errors.Join(err, printRuns(env, runs, asJSON))
 		},
 	}
-	f.add(cmd)
+	f.register(cmd)
 	cmd.Flags().StringVar(&repository, "repository", "", "`NAME` of the repository (default: all that have a policy)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd
@@ -141,7 +141,7 @@ was cut off is listed with what it had done. It needs the right to read the poli
 			return printRuns(env, runs, asJSON)
 		},
 	}
-	f.add(cmd)
+	f.register(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd
 }

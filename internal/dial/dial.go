@@ -53,4 +53,6 @@ func holds(networks []netip.Prefix, a netip.Addr) bool {
 // A PrivateError says that a name led to an address that is not public.
 type PrivateError struct{ Address netip.Addr }
 
-func (e *PrivateError) Error() string { return fmt.Sprintf("the address %s is not a public one", e.Address) }
+func (e *PrivateError) Error() string {
+	return fmt.Sprintf("the address %s is not a public one", e.Address)
+}

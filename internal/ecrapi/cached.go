@@ -12,16 +12,24 @@ import (
 
 // pullImages finds images of a repository, after it fetched from the upstream what
 // is missing of a repository that has one. What the upstream did not give is a
-// failure of its image, or of the request when there is no repository yet.
+// failure of its image, or of the request when there is no repository yet. at is
+// the repository that has them: an official image of Docker Hub has two names.
 //
 // Source: API_BatchGetImage, errors and API_ImageFailure.
-func (d *Door) pullImages(ctx context.Context, c call, name string, refs []registry.ImageRef) ([]registry.Manifest, []registry.Failure, error) {
+func (d *Door) pullImages(ctx context.Context, c call, name string, refs []registry.ImageRef) (found []registry.Manifest, failed []registry.Failure, at string, err error) {
 	causes := map[registry.ImageRef]*registry.Error{}
 	up, err := d.Registry.Upstream(ctx, c.scope, name)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, name, err
 	}
-	p := pullthrough.Pull{Scope: c.scope, Name: name, May: func(action string, tags []access.Tag) error {
+	if at, err = d.Cache.Name(ctx, c.scope, name); err == nil && at != name {
+		c.request.Resource = registry.ARN(c.scope, at)
+		err = d.Authorize.Authorize(ctx, c.request)
+	}
+	if err != nil {
+		return nil, nil, at, err
+	}
+	p := pullthrough.Pull{Scope: c.scope, Name: at, May: func(action string, tags []access.Tag) error {
 		q := c.request
 		q.Action, q.Tags = "ecr:"+action, tags
 		return d.Authorize.Authorize(ctx, q)
@@ -35,14 +43,14 @@ func (d *Door) pullImages(ctx context.Context, c call, name string, refs []regis
 		if errors.As(err, &refused) {
 			causes[ref] = refused
 		} else if err != nil {
-			return nil, nil, err
+			return nil, nil, at, err
 		}
 	}
-	found, failed, err := d.Registry.Manifests(ctx, c.scope, name, refs)
+	found, failed, err = d.Registry.Manifests(ctx, c.scope, at, refs)
 	if registry.Is(err, registry.RepositoryNotFound) {
 		for _, cause := range causes {
 			if upstreamFailure(cause) != "" {
-				return nil, nil, cause
+				return nil, nil, at, cause
 			}
 		}
 	}
@@ -52,9 +60,10 @@ func (d *Door) pullImages(ctx context.Context, c call, name string, refs []regis
 		}
 	}
 	if err != nil {
-		return found, failed, err
+		return found, failed, at, err
 	}
-	return d.admitted(ctx, c, name, found, failed)
+	found, failed, err = d.admitted(ctx, c, at, found, failed)
+	return found, failed, at, err
 }
 
 // admitted moves images that the caller may not pull to the failures.

@@ -47,7 +47,7 @@ func wireFailures(failed []registry.Failure) []ecr.ImageFailure {
 }
 
 func batchGetImage(d *Door, ctx context.Context, c call, in *ecr.BatchGetImageInput) (any, error) {
-	found, failed, err := d.pullImages(ctx, c, in.RepositoryName, imageRefs(in.ImageIDs))
+	found, failed, name, err := d.pullImages(ctx, c, in.RepositoryName, imageRefs(in.ImageIDs))
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func batchGetImage(d *Door, ctx context.Context, c call, in *ecr.BatchGetImageIn
 	for _, m := range found {
 		d.Registry.RecordPull(c.scope, c.principal, m.ID)
 		out.Images = append(out.Images, ecr.Image{
-			RegistryID: c.scope.Account, RepositoryName: in.RepositoryName,
+			RegistryID: c.scope.Account, RepositoryName: name,
 			ImageID:       &ecr.ImageIdentifier{ImageDigest: m.Digest, ImageTag: m.Tag},
 			ImageManifest: string(m.Bytes), ImageManifestMediaType: m.MediaType,
 		})

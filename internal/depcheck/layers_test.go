@@ -27,7 +27,7 @@ var layers = []layer{
 		"internal/kms/keyring", "internal/kms/local", "internal/kms/aws", "internal/kms/vault",
 		"internal/collect", "internal/iam", "internal/oidc", "internal/seal", "internal/secrets", "internal/trail", "internal/upload", "internal/upstream",
 	}},
-	{"what looks after bytes and rows", []string{"internal/audit"}},
+	{"what looks after bytes and rows, and what logs in elsewhere", []string{"internal/audit", "internal/upstream/ecrlogin"}},
 	{"the domain: every rule once, for both doors", []string{"internal/registry"}},
 	{"background work", []string{"internal/event", "internal/replicate", "internal/scan", "internal/pullthrough"}},
 	{"what doors share", []string{"internal/awsjson"}},

@@ -4,17 +4,23 @@ import (
 	"context"
 	"errors"
 
+	"berth/internal/access"
 	"berth/internal/ecr"
 	"berth/internal/meta"
+	"berth/internal/registry"
 	"berth/internal/upstream"
 )
 
 func createPullThroughCacheRule(d *Door, ctx context.Context, c call, in *ecr.CreatePullThroughCacheRuleInput) (any, error) {
-	r, err := d.Registry.CreateCacheRule(ctx, meta.CacheRule{
+	rule := meta.CacheRule{
 		Scope: c.scope, Prefix: in.ECRRepositoryPrefix, UpstreamURL: in.UpstreamRegistryURL,
 		UpstreamRegistry: string(in.UpstreamRegistry), UpstreamPrefix: in.UpstreamRepositoryPrefix,
 		CredentialARN: in.CredentialARN, CustomRoleARN: in.CustomRoleARN,
-	})
+	}
+	if err := d.mayUse(ctx, c, rule); err != nil {
+		return nil, err
+	}
+	r, err := d.Registry.CreateCacheRule(ctx, rule)
 	if err != nil {
 		return nil, err
 	}
@@ -23,6 +29,32 @@ func createPullThroughCacheRule(d *Door, ctx context.Context, c call, in *ecr.Cr
 		UpstreamRegistry: ecr.UpstreamRegistry(r.UpstreamRegistry), CredentialARN: r.CredentialARN,
 		CustomRoleARN: r.CustomRoleARN, UpstreamRepositoryPrefix: r.UpstreamPrefix,
 	}, nil
+}
+
+// mayUse refuses a rule whose secret or role the caller cannot give it: a secret
+// that cannot be read, and a role that the caller may not pass (ECR User Guide,
+// "IAM permissions required to sync an upstream registry"). The registry reads the
+// secret itself, so ECR does not ask whether the caller may; for a host that ECR does
+// not offer this does, since whoever names the host sees what it is sent.
+func (d *Door) mayUse(ctx context.Context, c call, rule meta.CacheRule) error {
+	if rule.CustomRoleARN != "" {
+		q := c.request
+		q.Action, q.Resource, q.ResourceAccount = "iam:PassRole", rule.CustomRoleARN, c.principal.Account // the role may be one of AWS
+		q.ServiceKeys = map[string][]string{"iam:passedtoservice": {"pullthroughcache.ecr.amazonaws.com"}}
+		if err := d.Authorize.Authorize(ctx, q); err != nil {
+			return err
+		}
+	}
+	if rule.CredentialARN != "" && !registry.IsKnownUpstream(rule.UpstreamURL) {
+		q := c.request
+		q.Action, q.Resource, q.ResourceAccount = "secretsmanager:GetSecretValue", rule.CredentialARN, c.scope.Account // of another account's, CheckSecret refuses
+		if err := d.Authorize.Authorize(ctx, q); access.IsDenied(err) {
+			return registry.SecretFailure(registry.SecretUnreachable, err)
+		} else if err != nil {
+			return err
+		}
+	}
+	return d.Cache.CheckSecret(ctx, rule)
 }
 
 func describePullThroughCacheRules(d *Door, ctx context.Context, c call, in *ecr.DescribePullThroughCacheRulesInput) (any, error) {
@@ -45,6 +77,15 @@ func describePullThroughCacheRules(d *Door, ctx context.Context, c call, in *ecr
 }
 
 func updatePullThroughCacheRule(d *Door, ctx context.Context, c call, in *ecr.UpdatePullThroughCacheRuleInput) (any, error) {
+	rules, _, err := d.Registry.CacheRules(ctx, c.scope, []string{in.ECRRepositoryPrefix}, "", 1)
+	if err != nil {
+		return nil, err
+	}
+	rule := rules[0]
+	rule.CredentialARN, rule.CustomRoleARN = in.CredentialARN, valueOf(in.CustomRoleARN)
+	if err := d.mayUse(ctx, c, rule); err != nil {
+		return nil, err
+	}
 	r, err := d.Registry.UpdateCacheRule(ctx, c.scope, in.ECRRepositoryPrefix, in.CredentialARN, valueOf(in.CustomRoleARN))
 	if err != nil {
 		return nil, err

@@ -76,7 +76,7 @@ func remarks() map[string]remark {
 		"StopReplicationBackfill":             {"only one that is under way", "stopped at once"},
 		"ListReplicationBackfills":            {"pages, the newest first; forgotten after 90 days", ""},
 		"DescribeReplicationBackfillResults":  {"", "no results, and so no pages"},
-		"ValidatePullThroughCacheRule":        {"logs in at the upstream with the rule's secret, over TLS at public addresses only", "a rule with a role is not valid"},
+		"ValidatePullThroughCacheRule":        {"logs in at the upstream with the rule's secret, or at a private registry of ECR with its role, over TLS at public addresses only", "a rule with a role is valid in the home account only"},
 		"DescribeRegistry":                    {"no rules are an empty list", ""},
 		"PutRegistryPolicy":                   {"the grammar of policies; decides from the next request, with scope `V2`", "principals are not looked up"},
 		"GetRegistryPolicy":                   {"", ""},

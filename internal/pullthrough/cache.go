@@ -166,6 +166,30 @@ func (c *Cache) Check(ctx context.Context, rule meta.CacheRule) error {
 	return c.client.Check(ctx, rule.UpstreamURL, who)
 }
 
+// A SecretError says that the secret of a rule cannot be used. It is the cause of
+// an *[upstream.Error].
+type SecretError struct{ Refusal *registry.Error }
+
+func (e *SecretError) Error() string { return e.Refusal.Error() }
+
+// CheckSecret refuses a rule whose secret cannot be read, as ECR does when the rule
+// is made. What the secret says is looked at by [Cache.Check].
+func (c *Cache) CheckSecret(ctx context.Context, rule meta.CacheRule) error {
+	if rule.CredentialARN == "" {
+		return nil
+	}
+	rule.CustomRoleARN = ""
+	_, err := c.credentials(ctx, rule)
+	var secret *SecretError
+	switch {
+	case errors.As(err, &secret):
+		return secret.Refusal
+	case upstream.Is(err, upstream.Denied):
+		return nil
+	}
+	return err
+}
+
 // Manifest finds a manifest: the repository's own, or the upstream's. Of one that
 // is still arriving the ID is 0.
 func (c *Cache) Manifest(ctx context.Context, p Pull, ref registry.ImageRef) (registry.Manifest, error) {

@@ -30,6 +30,9 @@ var (
 	hostPattern = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?$`)
 )
 
+// IsKnownUpstream reports whether ECR offers an upstream host too.
+func IsKnownUpstream(host string) bool { return upstreamName(strings.TrimSuffix(host, "/")) != "" }
+
 // upstreamName is ECR's name of an upstream host; empty for hosts that ECR
 // does not offer but Berth does.
 func upstreamName(host string) string {

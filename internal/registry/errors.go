@@ -61,6 +61,9 @@ const (
 	UpstreamDenied      // the upstream of a cached repository does not let us in
 	UpstreamTooMany     // it wants to be left alone
 	UpstreamUnavailable // it cannot be reached, or what it gives cannot be kept
+	SecretNotFound      // the secret of a cache rule is not there
+	SecretUnreachable   // it may not be read
+	SecretSealed        // it cannot be decrypted
 )
 
 // A Form is how a refusal looks from outside.
@@ -122,6 +125,9 @@ var forms = map[Code]Form{
 	BackfillInvalidStatus:        {"ReplicationBackfillInvalidStatusException", http.StatusBadRequest, "DENIED", http.StatusConflict},
 	BackfillNotFound:             {"ReplicationBackfillNotFoundException", http.StatusBadRequest, "NAME_UNKNOWN", http.StatusNotFound},
 	TemplateUnusable:             {"InvalidParameterException", http.StatusBadRequest, "DENIED", http.StatusForbidden},
+	SecretNotFound:               {"SecretNotFoundException", http.StatusBadRequest, "DENIED", http.StatusForbidden},
+	SecretUnreachable:            {"UnableToAccessSecretException", http.StatusBadRequest, "DENIED", http.StatusForbidden},
+	SecretSealed:                 {"UnableToDecryptSecretValueException", http.StatusBadRequest, "DENIED", http.StatusForbidden},
 	UpstreamDenied:               {upstreamImage, http.StatusBadRequest, "DENIED", http.StatusForbidden},
 	UpstreamTooMany:              {upstreamImage, http.StatusBadRequest, "TOOMANYREQUESTS", http.StatusTooManyRequests},
 	UpstreamUnavailable:          {upstreamImage, http.StatusBadRequest, "UNAVAILABLE", http.StatusServiceUnavailable},

@@ -334,6 +334,20 @@ func UpstreamFailure(code Code, layer bool, message string, cause error) error {
 	return e
 }
 
+// SecretFailure is the refusal of a cache rule whose secret cannot be used, in the
+// words of the API reference (API_CreatePullThroughCacheRule, "Errors"). Code is
+// one of those that begin with Secret.
+func SecretFailure(code Code, cause error) *Error {
+	message := "The secret is unable to be accessed. Verify the resource permissions for the secret and try again."
+	switch code {
+	case SecretNotFound:
+		message = "The ARN of the secret specified in the pull through cache rule was not found. Update the pull through cache rule with a valid secret ARN and try again."
+	case SecretSealed:
+		message = "The secret is accessible but is unable to be decrypted. Verify the resource permissions and try again."
+	}
+	return &Error{Code: code, Message: message, Err: cause}
+}
+
 // NoSuchImage is the refusal of a request for an image that is nowhere.
 func NoSuchImage(s meta.Scope, name string, ref ImageRef) error {
 	return imageNotFound(meta.Repository{Scope: s, Name: name}, ref)

@@ -9,10 +9,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+
 	"berth/internal/meta"
 	"berth/internal/pullthrough"
+	"berth/internal/registry"
 	"berth/internal/secrets"
 	"berth/internal/upstream"
+	"berth/internal/upstream/ecrlogin"
 )
 
 // spoolDir is where blobs on their way from upstreams lie, below the data
@@ -29,6 +34,7 @@ func (s *Server) openCache() error {
 	if err := pullthrough.PrepareSpool(dir); err != nil {
 		return err
 	}
+	s.ecrLogin = ecrlogin.New(func(ctx context.Context) (aws.Config, error) { return config.LoadDefaultConfig(ctx) }, mapping, time.Now)
 	s.cache = pullthrough.New(pullthrough.Options{
 		Registry: s.registry, Client: upstream.New(upstream.Options{Mapping: mapping, Now: time.Now}),
 		Credentials: s.upstreamCredentials, Dir: dir, Log: s.log, Now: time.Now,
@@ -45,31 +51,36 @@ const secretPrefix = "ecr-pullthroughcache/"
 // the registry itself, as by its service-linked role: who pulls need not be
 // allowed to read the secret.
 func (s *Server) upstreamCredentials(ctx context.Context, rule meta.CacheRule) (who upstream.Credentials, err error) {
-	refuse := func(format string, args ...any) error {
+	refuse := func(format string, args ...any) *upstream.Error {
 		return &upstream.Error{Kind: upstream.Denied, Host: rule.UpstreamURL, Message: fmt.Sprintf(format, args...)}
 	}
-	if rule.CustomRoleARN != "" {
-		return who, refuse("has a rule with the role %s, and no role is assumed for a registry of AWS yet: use a secret", rule.CustomRoleARN)
-	}
 	if rule.CredentialARN == "" {
-		return who, nil
+		return s.roleCredentials(ctx, rule)
 	}
 	of, ok := secrets.ScopeOf(rule.CredentialARN)
 	if !ok || of != rule.Scope {
-		return who, refuse("has a rule whose secret %s is not one of its registry's account and region", rule.CredentialARN)
+		err := refuse("has a rule whose secret %s is not one of its registry's account and region", rule.CredentialARN)
+		err.Err = &pullthrough.SecretError{Refusal: registry.SecretFailure(registry.SecretUnreachable, nil)}
+		return who, err
 	}
 	secret, err := s.storage.Secrets.Find(ctx, of, rule.CredentialARN)
 	var value secrets.Value
 	if err == nil && !strings.HasPrefix(secret.Name, secretPrefix) {
 		return who, refuse("has a rule whose secret's name does not begin with %s", secretPrefix)
 	}
-	if err == nil {
+	there := err == nil
+	if there {
 		_, _, value, err = s.storage.Secrets.Value(ctx, secret, "", "")
 	}
 	var refused *secrets.Error
 	switch {
 	case errors.As(err, &refused):
-		return who, refuse("has a rule whose secret cannot be used: %s", refused.Message)
+		failed := refuse("has a rule whose secret cannot be used: %s", refused.Message)
+		// Terraform makes a rule and the first value of its secret at the same time.
+		if !there || refused.Code != secrets.NotFound {
+			failed.Err = secretError(refused)
+		}
+		return who, failed
 	case err != nil:
 		return who, err
 	}
@@ -81,4 +92,34 @@ func (s *Server) upstreamCredentials(ctx context.Context, rule meta.CacheRule) (
 		return who, refuse("has a rule whose secret is not JSON with the members username and accessToken")
 	}
 	return upstream.Credentials{Username: text.Username, Password: text.AccessToken}, nil
+}
+
+// roleCredentials logs in at a private registry of ECR, with the role of a rule or
+// the server's own identity. That is the operator's, so it serves the home account
+// alone. Other registries are asked without a login.
+func (s *Server) roleCredentials(ctx context.Context, rule meta.CacheRule) (who upstream.Credentials, err error) {
+	refuse := func(message string) error {
+		return &upstream.Error{Kind: upstream.Denied, Host: rule.UpstreamURL, Message: message}
+	}
+	switch {
+	case rule.UpstreamRegistry != "ecr" && rule.CustomRoleARN != "":
+		return who, refuse("has a rule with the role " + rule.CustomRoleARN + ", and roles are for private registries of Amazon ECR: use a secret")
+	case rule.UpstreamRegistry != "ecr":
+		return who, nil
+	case rule.Scope.Account != s.names.home.Account:
+		return who, refuse("is a private one, and the server's own AWS identity serves rules of its home account " + s.names.home.Account + " alone: use a secret")
+	}
+	return s.ecrLogin.Credentials(ctx, rule.UpstreamURL, rule.CustomRoleARN)
+}
+
+// secretError is ECR's refusal for one of Secrets Manager.
+func secretError(refused *secrets.Error) error {
+	code := registry.SecretUnreachable
+	switch refused.Code {
+	case secrets.NotFound:
+		code = registry.SecretNotFound
+	case secrets.DecryptionFailure:
+		code = registry.SecretSealed
+	}
+	return &pullthrough.SecretError{Refusal: registry.SecretFailure(code, refused)}
 }

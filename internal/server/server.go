@@ -32,6 +32,7 @@ import (
 	"berth/internal/scan/worker"
 	"berth/internal/secretsapi"
 	"berth/internal/trail"
+	"berth/internal/upstream/ecrlogin"
 )
 
 // Server is a registry ready to serve.
@@ -44,6 +45,7 @@ type Server struct {
 	registry *registry.Registry
 	garbage  *collect.Collector
 	cache    *pullthrough.Cache // nil before it is made
+	ecrLogin *ecrlogin.Login
 	listener net.Listener
 	http     *http.Server
 	fresh    freshConns

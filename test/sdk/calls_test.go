@@ -373,7 +373,7 @@ func cacheCalls() map[string]validCall {
 			}))
 		}, nil},
 		"ValidatePullThroughCacheRule": {func(w *world) error {
-			w.need(w.cache("sdk-validate")) // with a secret, so that no upstream is asked
+			w.need(w.cache("sdk-validate")) // with a secret that says nothing, so that no upstream is asked
 			return failed(w.ValidatePullThroughCacheRule(w.Context(), &ecr.ValidatePullThroughCacheRuleInput{EcrRepositoryPrefix: aws.String("sdk-validate")}))
 		}, nil},
 		"DeletePullThroughCacheRule": {func(w *world) error {

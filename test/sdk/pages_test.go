@@ -250,6 +250,7 @@ const invalidToken = "Invalid parameter at 'NextToken' failed to satisfy constra
 // items come and go, and tries tokens that were not given for that page.
 func TestEveryListing(t *testing.T) {
 	server := servertest.Start(t)
+	server.Secret("ecr-pullthroughcache/hub", "nothing")
 	all := listings()
 	other := foreignToken(t, server)
 	for _, op := range model.Operations() {

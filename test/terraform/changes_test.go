@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	secretA = "arn:aws:secretsmanager:ap-southeast-1:123456789012:secret:ecr-pullthroughcache/a-AbCdEf"
-	secretB = "arn:aws:secretsmanager:ap-southeast-1:123456789012:secret:ecr-pullthroughcache/b-AbCdEf"
+	secretA = "arn:aws:secretsmanager:ap-southeast-1:111122223333:secret:ecr-pullthroughcache/a-AbCdEf"
+	secretB = "arn:aws:secretsmanager:ap-southeast-1:111122223333:secret:ecr-pullthroughcache/b-AbCdEf"
 
 	policyA = `{"Version":"2012-10-17","Statement":[{"Sid":"Pull","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":["ecr:GetDownloadUrlForLayer","ecr:BatchGetImage"]}]}`
 	// policyA again: other order of keys and actions, a list of one, the account's short name, white space.
@@ -41,6 +41,10 @@ type step struct {
 func testChanges(t *testing.T, l *lab) {
 	b := l.newBench(t)
 	other := newServer(t)
+	for _, s := range []*servertest.Server{b.server, other} {
+		s.Secret("ecr-pullthroughcache/a-AbCdEf", `{"username":"u","accessToken":"a"}`)
+		s.Secret("ecr-pullthroughcache/b-AbCdEf", `{"username":"u","accessToken":"b"}`)
+	}
 	for i, s := range changeSteps(t) {
 		done := t.Run(s.name, func(t *testing.T) {
 			b := *b

@@ -187,6 +187,8 @@ output "images" {
 // destroys it; and it reads every data source.
 func testProvider(t *testing.T, l *lab) {
 	b := l.newBench(t)
+	b.server.Secret("ecr-pullthroughcache/first", `{"username":"u","accessToken":"1"}`)
+	b.server.Secret("ecr-pullthroughcache/second", `{"username":"u","accessToken":"2"}`)
 	cases := providerCases()
 	configuration := func(body func(providerCase) string, more string) string {
 		var text strings.Builder

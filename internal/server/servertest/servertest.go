@@ -5,8 +5,11 @@ package servertest
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"io"
 	"log/slog"
@@ -169,6 +172,19 @@ func (s *Server) Do(method, path string, body io.Reader, headers ...string) (*ht
 	return resp, b
 }
 
+// AccessKey makes an access key for a user.
+func (s *Server) AccessKey(user string) (id, secret string) {
+	s.t.Helper()
+	var out struct {
+		ID     string `xml:"CreateAccessKeyResult>AccessKey>AccessKeyId"`
+		Secret string `xml:"CreateAccessKeyResult>AccessKey>SecretAccessKey"`
+	}
+	if err := xml.Unmarshal([]byte(s.IAM("CreateAccessKey", "UserName", user)), &out); err != nil {
+		s.t.Fatal(err)
+	}
+	return out.ID, out.Secret
+}
+
 // IAM calls an action of the IAM or STS API as the root user and returns the
 // body of the answer, which must be a 200. Members come in pairs.
 func (s *Server) IAM(action string, members ...string) string {
@@ -181,12 +197,36 @@ func (s *Server) IAM(action string, members ...string) string {
 	for i := 0; i+1 < len(members); i += 2 {
 		form.Set(members[i], members[i+1])
 	}
-	body := form.Encode()
+	return s.signed(service, form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+}
+
+// Secrets calls an operation of the Secrets Manager API as the root user, with a
+// body of JSON, and returns that of the answer, which must be a 200.
+func (s *Server) Secrets(operation, body string) string {
+	s.t.Helper()
+	return s.signed("secretsmanager", body, "Content-Type", "application/x-amz-json-1.1", "X-Amz-Target", "secretsmanager."+operation)
+}
+
+// Secret makes a secret with a value.
+func (s *Server) Secret(name, value string) {
+	s.t.Helper()
+	body, err := json.Marshal(map[string]string{"Name": name, "SecretString": value, "ClientRequestToken": rand.Text() + "-token"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.Secrets("CreateSecret", string(body))
+}
+
+// signed sends a request that the root user signed, with headers in pairs.
+func (s *Server) signed(service, body string, headers ...string) string {
+	s.t.Helper()
 	req, err := http.NewRequest(http.MethodPost, s.Endpoint+"/", strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
 	key := aws.Credentials{AccessKeyID: s.Root.AccessKeyID, SecretAccessKey: s.Root.SecretAccessKey}
 	sum := sha256.Sum256([]byte(body))
 	if err := v4.NewSigner().SignHTTP(context.Background(), key, req, hex.EncodeToString(sum[:]), service, s.Region, time.Now()); err != nil {
@@ -198,7 +238,7 @@ func (s *Server) IAM(action string, members ...string) string {
 	}
 	b, err := io.ReadAll(resp.Body)
 	if err := errors.Join(err, resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK {
-		s.t.Fatalf("%s: %s: %s (%v)", action, resp.Status, b, err)
+		s.t.Fatalf("%s %s: %s: %s (%v)", service, body, resp.Status, b, err)
 	}
 	return string(b)
 }

@@ -69,12 +69,16 @@ type archivedBlob struct {
 	Location string `json:"location,omitempty"`
 	DataKey  int64  `json:"dataKey"`
 	Size     int64  `json:"size"`
+	// Packed and Cold are of copies that were moved because only archived images
+	// list them; one that was sealed for the archive is as it was pushed.
+	Packed   int64  `json:"packed,omitempty"`
+	Cold     bool   `json:"cold,omitempty"`
 	Stored   int64  `json:"stored"` // bytes in the archive
 	Checksum string `json:"checksum"`
 }
 
 func (b archivedBlob) copy() blob.Copy {
-	return blob.Copy{Domain: b.Domain, ID: b.ID, DataKey: b.DataKey, Size: b.Size}
+	return blob.Copy{Domain: b.Domain, ID: b.ID, DataKey: b.DataKey, Size: b.Size, Packed: b.Packed, Cold: b.Cold}
 }
 
 func (b archivedBlob) path() string {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"berth/internal/blob"
+	"berth/internal/blob/cold"
 	"berth/internal/blob/file"
 	"berth/internal/collect"
 	"berth/internal/meta"
@@ -29,10 +30,9 @@ type BackupOptions struct {
 type backup struct {
 	*Auditor
 	BackupOptions
-	sink   sink
-	porter blob.Porter // nil: the store does not seal, so the archive must
-	spool  string
-	m      Manifest
+	sink  sink
+	spool string
+	m     Manifest
 }
 
 // Backup writes an archive of everything at dest, which must not exist: a
@@ -43,8 +43,7 @@ func (a *Auditor) Backup(ctx context.Context, dest string, o BackupOptions) (Man
 	if o.Progress == nil {
 		o.Progress = func(string, int) {}
 	}
-	porter, _ := a.Blobs.(blob.Porter)
-	b := &backup{Auditor: a, BackupOptions: o, porter: porter}
+	b := &backup{Auditor: a, BackupOptions: o}
 	err := a.underClaim(ctx, collect.BackupClaim, func(ctx context.Context) error {
 		return a.underClaim(ctx, keysClaim, func(ctx context.Context) error { return b.run(ctx, dest) })
 	})
@@ -168,7 +167,10 @@ func (b *backup) copies(ctx context.Context) error {
 		if len(row["sealed"].([]byte)) > 0 {
 			return nil // its bytes are in the row
 		}
-		a := archivedBlob{Domain: row["domain"].(string), ID: row["location"].(string), DataKey: row["data_key"].(int64), Size: row["size"].(int64)}
+		a := archivedBlob{
+			Domain: row["domain"].(string), ID: row["location"].(string), DataKey: row["data_key"].(int64), Size: row["size"].(int64),
+			Packed: row["packed"].(int64), Cold: row["cold"].(int64) > 0,
+		}
 		err = b.copy(ctx, &a, row["digest"].(string))
 		if isWrong(err) {
 			b.m.Missing++
@@ -206,16 +208,17 @@ func tableNamed(name string) meta.Table {
 
 // copy puts one copy into the archive.
 func (b *backup) copy(ctx context.Context, a *archivedBlob, digest string) error {
-	if b.porter == nil {
-		return b.seal(ctx, a, digest)
+	store, raw := cold.Route(b.Blobs, a.copy())
+	if porter, ok := store.(blob.Porter); ok {
+		return b.port(ctx, a, porter, raw)
 	}
-	return b.port(ctx, a)
+	return b.seal(ctx, a, digest) // that store does not seal, so the archive must
 }
 
 // port takes a copy as it is: by a hard link where that is possible, since
 // copies never change.
-func (b *backup) port(ctx context.Context, a *archivedBlob) (err error) {
-	from, err := b.porter.Sealed(ctx, a.copy())
+func (b *backup) port(ctx context.Context, a *archivedBlob, porter blob.Porter, raw blob.Copy) (err error) {
+	from, err := porter.Sealed(ctx, raw)
 	if err != nil {
 		return err
 	}
@@ -249,6 +252,7 @@ func (b *backup) seal(ctx context.Context, a *archivedBlob, digest string) (err 
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
 	a.Location, a.ID, a.Stored = a.ID, file.NewID(), file.SealedSize(a.Size)
+	a.Packed, a.Cold = 0, false
 	if a.DataKey, err = b.Ring.Sealing(ctx, a.Domain); err != nil {
 		return err
 	}

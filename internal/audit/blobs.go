@@ -9,20 +9,16 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"berth/internal/blob"
+	"berth/internal/blob/cold"
 	"berth/internal/meta"
 	"berth/internal/seal"
 	"berth/internal/upload"
 )
 
-// copyOf is where a row's bytes lie.
-func copyOf(b meta.Blob) blob.Copy {
-	return blob.Copy{Domain: b.Domain, ID: b.Location, DataKey: b.DataKey, Size: b.Size}
-}
-
 // open reads the bytes of a row.
 func (a *Auditor) open(ctx context.Context, b meta.Blob) (blob.Reader, error) {
 	if !upload.IsSmall(b) {
-		return a.Blobs.Open(ctx, copyOf(b))
+		return a.Blobs.Open(ctx, upload.CopyOf(b))
 	}
 	r, err := upload.OpenSmall(ctx, a.Ring, b)
 	if errors.Is(err, seal.ErrAltered) {
@@ -32,7 +28,7 @@ func (a *Auditor) open(ctx context.Context, b meta.Blob) (blob.Reader, error) {
 }
 
 // errMismatch says that bytes have another digest than their row.
-var errMismatch = fmt.Errorf("%w: they have another digest", blob.ErrDamaged)
+var errMismatch = cold.ErrMismatch
 
 // read opens a copy and, when it is asked to, reads it whole through wrap.
 func (a *Auditor) read(ctx context.Context, b meta.Blob, whole bool, wrap func(io.Reader) io.Reader) (err error) {

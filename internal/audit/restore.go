@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"berth/internal/blob"
+	"berth/internal/blob/cold"
 	"berth/internal/blob/file"
 	"berth/internal/meta"
 )
@@ -72,11 +73,21 @@ func (a *Archive) Restore(ctx context.Context, db *meta.DB, store blob.Store, ke
 	return db.Update(ctx, func(tx *meta.Tx) error { return a.load(tx, tables, there) })
 }
 
-// place stores an archived copy, and gives the copy that it is there.
-func place(ctx context.Context, store blob.Store, keys file.Keys, c blob.Copy, sealed io.Reader) (blob.Copy, error) {
+// place stores an archived copy, and gives the copy that it is there. What lay in
+// a second store goes to the main one where there is no other.
+func place(ctx context.Context, stores blob.Store, keys file.Keys, c blob.Copy, sealed io.Reader) (blob.Copy, error) {
+	c.Cold = c.Cold && cold.HasSecond(stores)
+	store, raw := cold.Route(stores, c)
 	if porter, ok := store.(blob.Porter); ok {
-		return c, porter.Import(ctx, c, sealed)
+		return c, porter.Import(ctx, raw, sealed)
 	}
+	there, err := appendTo(ctx, store, keys, raw, sealed)
+	c.ID, c.DataKey = there.ID, there.DataKey
+	return c, err
+}
+
+// appendTo stores a copy in a store that does not seal.
+func appendTo(ctx context.Context, store blob.Store, keys file.Keys, c blob.Copy, sealed io.Reader) (blob.Copy, error) {
 	from, err := file.Unseal(ctx, keys, c, sealed)
 	if err != nil {
 		return blob.Copy{}, err
@@ -106,7 +117,9 @@ func (a *Archive) load(tx *meta.Tx, tables []meta.Table, there map[string]blob.C
 				location := row["location"].(string)
 				if c, ok := there[location]; ok {
 					row["location"], row["data_key"] = c.ID, c.DataKey
+					row["packed"], row["cold"] = c.Packed, flag(c.Cold)
 				} else {
+					row["packed"], row["cold"] = int64(0), int64(0)
 					missing = append(missing, meta.Blob{ID: row["id"].(int64), Location: location})
 				}
 			}
@@ -125,6 +138,14 @@ func (a *Archive) load(tx *meta.Tx, tables []meta.Table, there map[string]blob.C
 		}
 	}
 	return nil
+}
+
+// flag is a truth value as rows of a backup have it.
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 var errSome = errors.New("there is something")

@@ -310,18 +310,18 @@ func (r *rotation) resealBlob(ctx context.Context, b meta.Blob) error {
 		return tx.ReplaceBlob(b, fresh)
 	})
 	if errors.Is(err, meta.ErrNotFound) && !upload.IsSmall(fresh) {
-		err = errors.Join(err, r.Auditor.Blobs.Delete(ctx, copyOf(fresh))) // no row ever named it
+		err = errors.Join(err, r.Auditor.Blobs.Delete(ctx, upload.CopyOf(fresh))) // no row ever named it
 	}
 	return err
 }
 
-// again seals the bytes of a row under the youngest key, where they lay before:
-// in the row, or in the blob store.
+// again seals the bytes of a row under the youngest key, where and as they lay
+// before: in the row, in the blob store, in the second one, or compressed.
 func (r *rotation) again(ctx context.Context, b meta.Blob, from io.Reader) (meta.Blob, error) {
 	b.CreatedAt, b.VerifiedAt = r.Now(), r.Now()
 	if !upload.IsSmall(b) {
 		c, err := r.seal(ctx, b, b.Domain, from)
-		b.Location, b.DataKey = c.ID, c.DataKey
+		b.Location, b.DataKey, b.Packed = c.ID, c.DataKey, c.Packed
 		return b, err
 	}
 	text, err := io.ReadAll(from)

@@ -9,10 +9,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/uuid"
 	"github.com/opencontainers/go-digest"
 
 	"berth/internal/blob"
+	"berth/internal/blob/cold"
 	"berth/internal/meta"
 	"berth/internal/seal"
 )
@@ -245,31 +245,12 @@ func (u *upgrade) store(ctx context.Context, b meta.Blob, domain string) (_ blob
 	return u.seal(ctx, b, domain, f)
 }
 
-// seal stores the bytes of a blob in a new copy, provided that they are right.
+// seal stores the bytes of a blob in a new copy, provided that they are right:
+// where the row says, and compressed when its copy is.
 func (a *Auditor) seal(ctx context.Context, b meta.Blob, domain string, from io.Reader) (blob.Copy, error) {
-	stage := blob.Stage{ID: uuid.NewString(), Domain: domain}
-	w, err := a.Blobs.Append(ctx, stage)
-	if err != nil {
-		return blob.Copy{}, err
-	}
-	verifier := digest.Digest(b.Digest).Verifier()
-	n, err := io.CopyBuffer(onlyWriter{w}, io.TeeReader(cancellable{ctx, from}, verifier), make([]byte, 256<<10))
-	next, cerr := w.Close()
-	if cerr == nil {
-		stage = next
-	}
-	err = errors.Join(err, cerr)
-	if err == nil && (n != b.Size || !verifier.Verified()) {
-		err = errMismatch
-	}
-	var c blob.Copy
-	if err == nil {
-		c, err = a.Blobs.Commit(ctx, stage)
-	}
-	if err != nil {
-		return c, errors.Join(err, a.Blobs.Discard(context.WithoutCancel(ctx), stage))
-	}
-	return c, nil
+	return cold.Write(ctx, a.Blobs, cold.Spec{
+		Domain: domain, Digest: digest.Digest(b.Digest), Size: b.Size, Pack: b.Packed > 0, Cold: b.Cold,
+	}, cancellable{ctx, from})
 }
 
 // onlyWriter keeps io.Copy to the buffer that it was given.

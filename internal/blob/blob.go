@@ -42,6 +42,10 @@ type Copy struct {
 	ID      string // given by the store: [a-z0-9-]{1,64}
 	DataKey int64  // what sealed it; 0 when the store does not seal itself
 	Size    int64  // bytes, as they were before they were sealed
+	// Packed and Cold are of copies that were moved for the archive (package cold);
+	// other stores know only those where both are zero.
+	Packed int64 // bytes before they were sealed, when they are compressed with zstd
+	Cold   bool  // in the second store
 }
 
 // A Stage is bytes on their way in, as their owner remembers them between two
@@ -108,6 +112,7 @@ type Object struct {
 	Staged   bool
 	Size     int64     // bytes it takes in the store, which may seal and pad them
 	Modified time.Time // of its last write
+	Cold     bool      // in the second store (package cold)
 }
 
 // A Lister finds everything that a store holds, for the audits that compare it

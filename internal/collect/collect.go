@@ -232,7 +232,7 @@ func (c *Collector) trash(ctx context.Context, r *Report) error {
 			return err
 		}
 		for i, t := range old {
-			if err := c.Blobs.Delete(ctx, blob.Copy{Domain: t.Domain, ID: t.Location, DataKey: t.DataKey, Size: t.Size}); err != nil {
+			if err := c.Blobs.Delete(ctx, blob.Copy{Domain: t.Domain, ID: t.Location, DataKey: t.DataKey, Size: t.Size, Cold: t.Cold}); err != nil {
 				return errors.Join(fmt.Errorf("delete the bytes of %s: %w", t.Location, err), c.forget(ctx, old[:i]))
 			}
 			r.Copies++

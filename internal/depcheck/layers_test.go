@@ -22,7 +22,7 @@ var layers = []layer{
 		"internal/meta",
 	}},
 	{"bytes and rows: implementations of the contracts, and what is made of both", []string{
-		"internal/blob/file", "internal/blob/s3", "internal/blob/blobtest",
+		"internal/blob/file", "internal/blob/s3", "internal/blob/cold", "internal/blob/blobtest",
 		"internal/meta/sqlite", "internal/meta/postgres", "internal/meta/metatest",
 		"internal/kms/keyring", "internal/kms/local", "internal/kms/aws", "internal/kms/vault",
 		"internal/collect", "internal/iam", "internal/oidc", "internal/seal", "internal/secrets", "internal/trail", "internal/upload", "internal/upstream",

@@ -17,19 +17,26 @@ type Blob struct {
 	CreatedAt  time.Time
 	VerifiedAt time.Time // when all of its bytes were last read and found right; zero when never
 	Damaged    bool      // its bytes were found wrong; the next push replaces them
-	Sealed     []byte    // the bytes themselves, sealed, where the row holds them; empty: they are in the blob store
+	Packed     int64     // bytes of the copy, before sealing, when it is compressed with zstd; 0: it is as it was pushed
+	Cold       bool      // the copy lies in the second store, of archived images
+	// Incompressible: it was measured that compressing the bytes saves too little.
+	Incompressible bool
+	Sealed         []byte // the bytes themselves, sealed, where the row holds them; empty: they are in the blob store
 }
 
 const (
-	blobFacts   = `b.id, b.domain, b.digest, b.size, b.location, b.data_key, b.created_at, b.verified_at, b.damaged`
+	blobFacts = `b.id, b.domain, b.digest, b.size, b.location, b.data_key, b.created_at, b.verified_at, b.damaged,
+		b.packed, b.cold > 0, b.incompressible > 0`
 	blobColumns = blobFacts + `, b.sealed`
 )
 
 // blobReturning is blobColumns for RETURNING, where SQLite knows no alias.
-const blobReturning = `id, domain, digest, size, location, data_key, created_at, verified_at, damaged, sealed`
+const blobReturning = `id, domain, digest, size, location, data_key, created_at, verified_at, damaged,
+	packed, cold > 0, incompressible > 0, sealed`
 
 func blobFields(b *Blob, created, verified *int64, damaged *int) []any {
-	return []any{&b.ID, &b.Domain, &b.Digest, &b.Size, &b.Location, &b.DataKey, created, verified, damaged, &b.Sealed}
+	return []any{&b.ID, &b.Domain, &b.Digest, &b.Size, &b.Location, &b.DataKey, created, verified, damaged,
+		&b.Packed, &b.Cold, &b.Incompressible, &b.Sealed}
 }
 
 func scanBlob(s scanner) (Blob, error) {
@@ -43,9 +50,22 @@ func scanBlob(s scanner) (Blob, error) {
 	return b, err
 }
 
+// Moved tells whether the copy is not as and where pushes leave it: compressed,
+// or in the second store.
+func (b Blob) Moved() bool { return b.Packed > 0 || b.Cold }
+
+// Stored is how many bytes the copy has before it is sealed.
+func (b Blob) Stored() int64 {
+	if b.Packed > 0 {
+		return b.Packed
+	}
+	return b.Size
+}
+
 // EnsureBlob returns the domain's row for a digest, adding b when there is
-// none. A row that is damaged gets b's copy instead of its own. The copy of
-// the two that is not used goes to the trash. The bytes must be durable before.
+// none. A row that is damaged, or whose copy was moved for the archive, gets b's
+// copy instead of its own. The copy of the two that is not used goes to the
+// trash. The bytes must be durable before.
 func (tx *Tx) EnsureBlob(b Blob) (Blob, error) {
 	have, err := tx.Blob(b.Domain, b.Digest)
 	switch {
@@ -55,7 +75,7 @@ func (tx *Tx) EnsureBlob(b Blob) (Blob, error) {
 			b.Domain, b.Digest, b.Size, b.Location, b.DataKey, micros(b.CreatedAt), micros(b.VerifiedAt), notNil(b.Sealed))
 	case err != nil || have.Location == b.Location:
 		return have, err
-	case have.Damaged:
+	case have.Damaged || have.Moved():
 		b.ID = have.ID
 		return b, tx.ReplaceBlob(have, b)
 	default:
@@ -66,8 +86,9 @@ func (tx *Tx) EnsureBlob(b Blob) (Blob, error) {
 // ReplaceBlob gives a row another copy of its bytes; the old one goes to the
 // trash. ErrNotFound: the row is gone or has another copy by now.
 func (tx *Tx) ReplaceBlob(old, b Blob) error {
-	err := tx.one(`UPDATE blobs SET location = $3, size = $4, verified_at = $5, damaged = 0, data_key = $6, sealed = $7
-		WHERE id = $1 AND location = $2`, old.ID, old.Location, b.Location, b.Size, micros(b.VerifiedAt), b.DataKey, notNil(b.Sealed))
+	err := tx.one(`UPDATE blobs SET location = $3, size = $4, verified_at = $5, damaged = 0, data_key = $6, sealed = $7, packed = $8, cold = $9
+		WHERE id = $1 AND location = $2`, old.ID, old.Location, b.Location, b.Size, micros(b.VerifiedAt), b.DataKey, notNil(b.Sealed),
+		b.Packed, flag(b.Cold))
 	if err != nil {
 		return err
 	}
@@ -80,7 +101,7 @@ func (tx *Tx) discard(b Blob, at time.Time) error {
 	if len(b.Sealed) > 0 {
 		return nil
 	}
-	return tx.AddTrash(Trash{b.Location, b.Domain, b.DataKey, b.Size, at})
+	return tx.AddTrash(Trash{b.Location, b.Domain, b.DataKey, b.Stored(), b.Cold, at})
 }
 
 // notNil is for columns that are never NULL.

@@ -55,6 +55,9 @@ func Tables(version int) []Table {
 	if version >= 12 {
 		out.with("lifecycle_runs", "freed int")
 	}
+	if version >= 13 {
+		out.with("blobs", "packed int", "cold int", "incompressible int")
+	}
 	return out
 }
 

@@ -203,9 +203,16 @@ func (tx *Tx) SetStorage(i Image) error {
 		i.ID, i.Status, micros(i.ArchivedAt), micros(i.ActivatedAt))
 }
 
-// Activating lists up to limit images that are being restored.
-func (tx *Tx) Activating(limit int) ([]Image, error) {
-	return list(tx, scanImage, `SELECT `+imageColumns+` FROM images i WHERE i.status = 'ACTIVATING' ORDER BY i.id LIMIT $1`, limit)
+// Restored lists up to limit images that are being restored and need not wait
+// any more: all their blobs are where pulls expect them, or are damaged, and the
+// images that they list are active.
+func (tx *Tx) Restored(limit int) ([]Image, error) {
+	return list(tx, scanImage, `SELECT `+imageColumns+` FROM images i WHERE i.status = 'ACTIVATING'
+		AND NOT EXISTS (SELECT 1 FROM image_references f JOIN repository_blobs m ON m.repository_id = f.repository_id AND m.digest = f.digest
+			JOIN blobs b ON b.id = m.blob_id WHERE f.image_id = i.id AND f.kind = 'blob' AND b.damaged = 0 AND (b.packed > 0 OR b.cold > 0))
+		AND NOT EXISTS (SELECT 1 FROM image_references f JOIN images c ON c.repository_id = f.repository_id AND c.digest = f.digest
+			WHERE f.image_id = i.id AND f.kind = 'child' AND c.status <> 'ACTIVE')
+		ORDER BY i.id LIMIT $1`, limit)
 }
 
 // DeleteImage removes an image with its tags and references.

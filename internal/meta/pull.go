@@ -90,7 +90,8 @@ func (tx *Tx) PullBlob(s Scope, name, digest string) (Owner, Member, error) {
 			created, verified, leased int64
 			damaged                   int
 		)
-		err := row.Scan(&o.ID, &o.Encryption, &o.KMSKey, &id, &m.Domain, &m.Size, &m.Location, &m.DataKey, &created, &verified, &damaged, &leased, &m.Sealed)
+		err := row.Scan(&o.ID, &o.Encryption, &o.KMSKey, &id, &m.Domain, &m.Size, &m.Location, &m.DataKey, &created, &verified, &damaged, &leased,
+			&m.Packed, &m.Cold, &m.Sealed)
 		if err == nil && !id.Valid {
 			err = ErrNoMember
 		}
@@ -98,7 +99,8 @@ func (tx *Tx) PullBlob(s Scope, name, digest string) (Owner, Member, error) {
 		m.CreatedAt, m.VerifiedAt, m.LeasedAt = fromMicros(created), fromMicros(verified), fromMicros(leased)
 		return struct{}{}, err
 	}, `SELECT r.id, r.encryption, r.kms_key, b.id, COALESCE(b.domain, ''), COALESCE(b.size, 0), COALESCE(b.location, ''),
-			COALESCE(b.data_key, 0), COALESCE(b.created_at, 0), COALESCE(b.verified_at, 0), COALESCE(b.damaged, 0), COALESCE(m.leased_at, 0), b.sealed
+			COALESCE(b.data_key, 0), COALESCE(b.created_at, 0), COALESCE(b.verified_at, 0), COALESCE(b.damaged, 0), COALESCE(m.leased_at, 0),
+			COALESCE(b.packed, 0), COALESCE(b.cold, 0) > 0, b.sealed
 		FROM repositories r LEFT JOIN repository_blobs m ON m.repository_id = r.id AND m.digest = $4
 			LEFT JOIN blobs b ON b.id = m.blob_id`+pullWhere, s.Account, s.Region, name, digest)
 	return o, m, err

@@ -67,11 +67,6 @@ func (r *Registry) openManifest(ctx context.Context, repo meta.Repository, m *me
 	return nil
 }
 
-// copyOf is where a row's bytes lie.
-func copyOf(b meta.Blob) blob.Copy {
-	return blob.Copy{Domain: b.Domain, ID: b.Location, DataKey: b.DataKey, Size: b.Size}
-}
-
 // openStored opens the bytes of a row.
 func (r *Registry) openStored(ctx context.Context, repo meta.Repository, b meta.Blob) (blob.Reader, error) {
 	if _, err := r.usable(ctx, repo); err != nil {
@@ -88,7 +83,7 @@ func (r *Registry) openStored(ctx context.Context, repo meta.Repository, b meta.
 			err = fmt.Errorf("%w: %w", blob.ErrDamaged, err)
 		}
 	} else {
-		f, err = r.blobs.Open(ctx, copyOf(b))
+		f, err = r.blobs.Open(ctx, upload.CopyOf(b))
 	}
 	if err != nil {
 		r.noteDamage(ctx, b, err)

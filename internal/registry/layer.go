@@ -296,11 +296,11 @@ func (r *Registry) OpenBlob(ctx context.Context, s meta.Scope, name string, d di
 		return StoredBlob{}, err
 	}
 	out := StoredBlob{BlobInfo: BlobInfo{Digest: d, Size: m.Size}}
-	if r.direct != nil && !m.Damaged && !upload.IsSmall(m.Blob) {
+	if r.direct != nil && !m.Damaged && !upload.IsSmall(m.Blob) && !m.Moved() {
 		if _, err := r.usable(ctx, repo); err != nil {
 			return StoredBlob{}, err
 		}
-		out.URL, err = r.direct.URL(ctx, copyOf(m.Blob), urlLifetime)
+		out.URL, err = r.direct.URL(ctx, upload.CopyOf(m.Blob), urlLifetime)
 		return out, err
 	}
 	out.Reader, err = r.openStored(ctx, repo, m.Blob)

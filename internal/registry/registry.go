@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"berth/internal/blob"
+	"berth/internal/blob/cold"
 	"berth/internal/kms"
 	"berth/internal/meta"
 	"berth/internal/upload"
@@ -78,7 +79,8 @@ func New(o Options) *Registry {
 		r.uploads.MaxSmall = o.MaxSmall
 	}
 	if o.Redirect {
-		r.direct, _ = o.Blobs.(blob.Redirector)
+		main, _ := cold.Route(o.Blobs, blob.Copy{})
+		r.direct, _ = main.(blob.Redirector)
 	}
 	return r
 }

@@ -30,8 +30,10 @@ const (
 // [Registry.FinishRestores]; then it counts as pushed at that time. A push of
 // its manifest restores it at once.
 //
-// The bytes of an archived image stay where they are: moving them to cheaper
-// storage comes later.
+// The bytes of what only archived images list are moved by the background work
+// (audit.Mover): compressed, or to a second store. Wherever they are they can be
+// read, so a push that refers to them needs nothing to be moved first; a restore
+// waits until they are back.
 //
 // Source: API_UpdateImageStorageClass; ECR User Guide, "Archiving an image".
 func (r *Registry) SetStorageClass(ctx context.Context, s meta.Scope, name string, ref ImageRef, class string) (digest, status string, err error) {
@@ -168,21 +170,21 @@ func reactivate(tx *meta.Tx, repo meta.Repository, img *meta.Image, now time.Tim
 // maxRestores bounds how many images one transaction makes active.
 const maxRestores = 1000
 
-// FinishRestores makes the images active that are being restored, in all
-// registries. Their bytes never went away, so there is nothing to wait for; Run
-// does this every few seconds.
+// FinishRestores makes the images active that are being restored and whose
+// bytes are back, in all registries. What moves the bytes is audit.Mover. Run does
+// this every few seconds.
 func (r *Registry) FinishRestores(ctx context.Context) error {
 	for {
 		var waiting []meta.Image
 		err := r.db.Read(ctx, func(tx *meta.Tx) (err error) { // which writes nothing, as it mostly has to
-			waiting, err = tx.Activating(1)
+			waiting, err = tx.Restored(1)
 			return err
 		})
 		if err != nil || len(waiting) == 0 {
 			return err
 		}
 		err = r.db.Update(ctx, func(tx *meta.Tx) error {
-			waiting, err := tx.Activating(maxRestores)
+			waiting, err := tx.Restored(maxRestores)
 			if err != nil {
 				return err
 			}

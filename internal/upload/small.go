@@ -22,6 +22,11 @@ func smallPurpose(digest string) string { return "blob\x00" + digest }
 // IsSmall tells whether a row holds the bytes itself.
 func IsSmall(b meta.Blob) bool { return len(b.Sealed) > 0 }
 
+// CopyOf is where the bytes of a row lie that does not hold them itself.
+func CopyOf(b meta.Blob) blob.Copy {
+	return blob.Copy{Domain: b.Domain, ID: b.Location, DataKey: b.DataKey, Size: b.Size, Packed: b.Packed, Cold: b.Cold}
+}
+
 // OpenSmall reads a blob that its row holds. It fails with [blob.ErrDamaged] when
 // the row does not hold what was pushed.
 func OpenSmall(ctx context.Context, s Sealer, b meta.Blob) (blob.Reader, error) {

@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.DB) {
 	t.Run("access keys and cache rules", func(t *testing.T) { accounts(t, open(t)) })
 	t.Run("creation templates", func(t *testing.T) { templates(t, open(t)) })
 	t.Run("storage classes", func(t *testing.T) { storageClasses(t, open(t)) })
+	t.Run("archiving", func(t *testing.T) { archiving(t, open(t)) })
 	t.Run("scans", func(t *testing.T) { scans(t, open(t)) })
 	t.Run("the queue of scans", func(t *testing.T) { scanQueue(t, open(t)) })
 	t.Run("findings and inventories", func(t *testing.T) { findings(t, open(t)) })

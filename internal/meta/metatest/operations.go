@@ -126,7 +126,7 @@ func storageClasses(t *testing.T, db *meta.DB) {
 		if pulled.Status != meta.ImageArchived || !pulled.ArchivedAt.Equal(at(10)) || !pulled.ActivatedAt.IsZero() {
 			t.Errorf("pulled %+v", pulled.Image)
 		}
-		waiting, err3 := tx.Activating(10)
+		waiting, err3 := tx.Restored(10)
 		if len(waiting) != 1 || waiting[0].ID != activating.ID {
 			t.Errorf("activating %+v", waiting)
 		}

@@ -41,6 +41,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string, crea
 	flags.DurationVar(&c.GC.Interval, "gc-interval", 0, "time between two garbage collections (default 1h; negative: never)")
 	addGraceFlags(flags, &c.GC, "gc-")
 	flags.IntVar(&c.MaxConnections, "max-connections", 0, "connections served at a time; more wait until one ends (default 10000; negative: any number)")
+	flags.DurationVar(&c.Move.Interval, "archive-interval", 0, "time between two rounds that move the bytes of archived images (default 1h; negative: never, and only restores move bytes)")
 	flags.DurationVar(&c.LifecycleInterval, "lifecycle-interval", 0, "time between two evaluations of a lifecycle policy (default 1h; negative: never)")
 	flags.DurationVar(&c.Advisories.Every, "vulndb-update", 0, "time between two updates of the advisories that scans know, the first at the start (default: none)")
 	flags.StringVar(&c.Advisories.URL, "vulndb-url", vulndb.DefaultURL, "where the archives of OSV lie")

@@ -26,6 +26,7 @@ func addStorageFlags(flags *pflag.FlagSet, c *server.Config, data string) {
 	flags.StringVar(&c.Data, "data", data, "data directory")
 	flags.StringVar(&c.Database, "database", "sqlite", "metadata store: sqlite, in the data directory, or a PostgreSQL URL, postgres://user@host:port/name; better given as BERTH_DATABASE when it has a password")
 	flags.StringVar(&c.Blobs, "blobs", server.FileBlobs, "blob store: file, in the data directory, or s3://bucket/prefix?endpoint=URL&region=…&path-style=true&sse=AES256|aws:kms|repository; its keys come from BERTH_S3_ACCESS_KEY_ID and BERTH_S3_SECRET_ACCESS_KEY, or as for every AWS tool")
+	flags.StringVar(&c.ArchiveBlobs, "archive-blobs", "", "where the layers go that only archived images list: a directory, or s3://… as for --blobs, with the same keys (default: they stay in --blobs)")
 	flags.StringVar(&c.MasterKey, "master-key", "", "master key, under which everything is sealed: a file, or the ARN of a key in the KMS of --kms (default: the file master.key in the data directory, made on the first start)")
 	flags.StringVar(&c.KMS, "kms", server.BuiltinKMS, "where the KMS keys of repositories are: builtin, aws, aws:ENDPOINT, or vault:URL?mount=transit (with the token in VAULT_TOKEN)")
 }
@@ -33,6 +34,9 @@ func addStorageFlags(flags *pflag.FlagSet, c *server.Config, data string) {
 // settleStorage completes what the flags say by the environment.
 func settleStorage(c *server.Config, env *environment) {
 	c.Data = pathIn(env, c.Data)
+	if c.ArchiveBlobs != "" && !strings.Contains(c.ArchiveBlobs, "://") {
+		c.ArchiveBlobs = pathIn(env, c.ArchiveBlobs)
+	}
 	if c.MasterKey != "" && !strings.HasPrefix(c.MasterKey, "arn:") {
 		c.MasterKey = pathIn(env, c.MasterKey)
 	}

@@ -67,7 +67,7 @@ func remarks() map[string]remark {
 		"DescribeRepositoryCreationTemplates": {"pages in the order of prefixes; prefixes and pages exclude each other", ""},
 		"UpdateRepositoryCreationTemplate":    {"what the request has is changed, the rest stays", "the role is not assumed"},
 		"DeleteRepositoryCreationTemplate":    {"", ""},
-		"UpdateImageStorageClass":             {"an archived image is not pulled, listed by default or scanned; indexes before their images", "bytes are not moved; a restoration takes seconds"},
+		"UpdateImageStorageClass":             {"an archived image is not pulled, listed by default or scanned; indexes before their images", "a restoration takes seconds, and the time to move the bytes back"},
 		"StartImageScan":                      {"one scan of an image in 24 hours; only container images that are active; not with enhanced scanning", "findings are as good as the advisories imported"},
 		"DescribeImageScanFindings":           {"the last scan in the shape of its type, page by page", "findings are as good as the advisories imported"},
 		"DescribeImageReplicationStatus":      {"that the image is there", noEngine + ": no statuses"},

@@ -157,7 +157,7 @@ func describeImages(d *Door, ctx context.Context, c call, in *ecr.DescribeImages
 
 // updateImageStorageClass archives or restores an image
 // (API_UpdateImageStorageClass). See [registry.Registry.SetStorageClass] for what
-// that means, and what does not happen yet: the bytes are not moved.
+// that means.
 func updateImageStorageClass(d *Door, ctx context.Context, c call, in *ecr.UpdateImageStorageClassInput) (any, error) {
 	ref := imageRef(in.ImageID)
 	digest, status, err := d.Registry.SetStorageClass(ctx, c.scope, in.RepositoryName, ref, string(in.TargetStorageClass))

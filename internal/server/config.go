@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -30,6 +31,7 @@ type Config struct {
 	FirstRegion  string          // home region of a new data directory when Region is empty; empty: us-east-1
 	Database     string          // "sqlite": in the data directory; or a PostgreSQL URL, which may hold a password
 	Blobs        string          // "file": in the data directory; or the URL of an S3 bucket
+	ArchiveBlobs string          // a directory or the URL of an S3 bucket, for layers that only archived images list; empty: they stay in Blobs
 	S3           iam.Credentials // of the bucket; empty: the standard chain of the AWS SDKs
 	NoRedirect   bool            // stream blobs that lie in S3 instead of sending clients there
 	RegistryHost string          // host in URIs; %a account, %r region; empty: from Listen
@@ -57,6 +59,9 @@ type Config struct {
 	// LifecycleInterval is the time between two evaluations of a lifecycle policy;
 	// 0: an hour; negative: never.
 	LifecycleInterval time.Duration
+	// Move says when the bytes of archived images are moved. Zero fields take the
+	// defaults; its Lease is that of GC.
+	Move audit.MoveOptions
 	// OrgID is the id of the organisation that all accounts are of; empty: of none.
 	OrgID string
 	// OIDCCA is a PEM file of certificates that identity providers may be
@@ -161,9 +166,16 @@ func (c Config) ValidateStorage() error {
 		return errDatabase
 	case c.Blobs != FileBlobs && !isS3(c.Blobs):
 		return fmt.Errorf("blob store %q is neither file nor the URL of a bucket such as s3://bucket/prefix: see --blobs", c.Blobs)
+	case strings.Contains(c.ArchiveBlobs, "://") && !isS3(c.ArchiveBlobs):
+		return fmt.Errorf("archive store %q is neither a directory nor the URL of a bucket such as s3://bucket/prefix: see --archive-blobs", c.ArchiveBlobs)
+	case c.ArchiveBlobs != "" && (c.ArchiveBlobs == c.Blobs || samePath(c.ArchiveBlobs, c.Data)):
+		return errors.New("the store of archived images is that of all others: give --archive-blobs another directory or bucket, or leave it out")
 	}
 	return nil
 }
+
+// samePath tells whether two directories are one by their names.
+func samePath(a, b string) bool { return filepath.Clean(a) == filepath.Clean(b) }
 
 func isLoopback(host string) bool {
 	if host == "localhost" {

@@ -105,7 +105,7 @@ func openArchivedKeys(ctx context.Context, cfg Config, archive *audit.Archive, d
 	if !strings.HasPrefix(cfg.MasterKey, "arn:") {
 		cfg.MasterKey = masterKeyPath(cfg)
 	}
-	cfg.Data, cfg.Database, cfg.Blobs = dir, "sqlite", FileBlobs
+	cfg.Data, cfg.Database, cfg.Blobs, cfg.ArchiveBlobs = dir, "sqlite", FileBlobs, ""
 	db, err := openDatabase(ctx, cfg)
 	if err != nil {
 		return nil, err

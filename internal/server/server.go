@@ -19,6 +19,7 @@ import (
 	"berth/internal/access"
 	"berth/internal/access/sigv4"
 	"berth/internal/access/token"
+	"berth/internal/audit"
 	"berth/internal/collect"
 	"berth/internal/ecrapi"
 	"berth/internal/iam"
@@ -44,6 +45,7 @@ type Server struct {
 	storage  *Storage
 	registry *registry.Registry
 	garbage  *collect.Collector
+	mover    *audit.Mover
 	cache    *pullthrough.Cache // nil before it is made
 	ecrLogin *ecrlogin.Login
 	listener net.Listener
@@ -147,6 +149,9 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 		DB: s.storage.DB, Blobs: s.storage.Blobs, Log: s.log, Now: time.Now, Lease: gc.Lease, Grace: gc.Grace,
 		Holder: s.lock.id,
 	})
+	move := s.cfg.Move
+	move.Lease = gc.Lease
+	s.mover = s.storage.Auditor(s.log).NewMover(move)
 	if err := s.openCache(); err != nil {
 		return nil, err
 	}
@@ -285,6 +290,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if gc := s.cfg.GC.WithDefaults(); gc.Interval > 0 {
 		idle.Go(func() { s.garbage.Run(background, gc.Interval) })
 	}
+	idle.Go(func() { s.mover.Run(background) })
 	if s.cfg.Scrub.Every >= 0 {
 		idle.Go(func() { s.storage.Auditor(s.log).NewScrubber(s.cfg.Scrub).Run(background) })
 	}

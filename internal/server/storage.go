@@ -3,12 +3,15 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
 	"berth/internal/audit"
 	"berth/internal/blob"
+	"berth/internal/blob/cold"
 	"berth/internal/blob/file"
 	"berth/internal/blob/s3"
 	"berth/internal/kms"
@@ -67,7 +70,7 @@ func OpenStorage(ctx context.Context, cfg Config) (_ *Storage, err error) {
 	if s.Blobs, err = s.openBlobs(ctx, cfg); err != nil {
 		return nil, err
 	}
-	return s, nil
+	return s, s.checkSecond(ctx)
 }
 
 // Close closes the stores.
@@ -95,16 +98,55 @@ func (s *Storage) Upgrade(ctx context.Context, data string, log *slog.Logger) er
 	return s.Auditor(log).SealOld(ctx, s.KMS, data)
 }
 
-// openBlobs opens the blob store that the configuration names.
-func (s *Storage) openBlobs(ctx context.Context, cfg Config) (blob.Store, error) {
-	if !isS3(cfg.Blobs) {
+// openBlobs opens the blob store that the configuration names, and the one of
+// archived images.
+func (s *Storage) openBlobs(ctx context.Context, cfg Config) (*cold.Store, error) {
+	place := cfg.Blobs
+	if place == FileBlobs {
+		place = cfg.Data
+	}
+	main, err := s.openStore(ctx, cfg, place)
+	if err != nil || cfg.ArchiveBlobs == "" {
+		return cold.New(main, nil), err
+	}
+	if !isS3(cfg.ArchiveBlobs) {
+		if err := os.MkdirAll(cfg.ArchiveBlobs, 0o700); err != nil {
+			return nil, fmt.Errorf("make the directory of --archive-blobs: %w", err)
+		}
+	}
+	second, err := s.openStore(ctx, cfg, cfg.ArchiveBlobs)
+	if err != nil {
+		err = fmt.Errorf("open the store of archived images, %s: %w", cfg.ArchiveBlobs, err)
+	}
+	return cold.New(main, second), err
+}
+
+// checkSecond refuses to work without the store that has the bytes of archived images.
+func (s *Storage) checkSecond(ctx context.Context) error {
+	if cold.HasSecond(s.Blobs) {
+		return nil
+	}
+	var has bool
+	err := s.DB.View(ctx, func(tx *meta.Tx) (err error) {
+		has, err = tx.HasColdBlobs()
+		return err
+	})
+	if err == nil && has {
+		err = errors.New("layers of archived images lie in a second store, and none is given: name it with --archive-blobs")
+	}
+	return err
+}
+
+// openStore opens one blob store: a directory, or a bucket.
+func (s *Storage) openStore(ctx context.Context, cfg Config, place string) (blob.Store, error) {
+	if !isS3(place) {
 		fsys := cfg.FileSystem
 		if fsys == nil {
 			fsys = file.System{}
 		}
-		return file.Open(fsys, cfg.Data, s.Ring)
+		return file.Open(fsys, place, s.Ring)
 	}
-	bucket, byRepository := cutRepositorySSE(cfg.Blobs)
+	bucket, byRepository := cutRepositorySSE(place)
 	opt, err := s3.ParseURL(bucket)
 	if err != nil {
 		return nil, err

@@ -55,6 +55,14 @@ func newBench(t testing.TB) *bench {
 		t.Fatal(err)
 	}
 	b.blobs = blobs
+	b.rewire(blobs)
+	return b
+}
+
+// rewire makes the registry and the auditor over another blob store.
+func (b *bench) rewire(blobs blob.Store) {
+	t, db := b.t, b.db
+	t.Helper()
 	tokens, err := token.New(bytes.Repeat([]byte{7}, token.KeySize), time.Now)
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +74,6 @@ func newBench(t testing.TB) *bench {
 		Host:     func(meta.Scope) string { return "registry.test" },
 	})
 	b.Auditor = audit.New(audit.Stores{DB: db, Blobs: blobs, Ring: b.ring, Log: log, Now: time.Now})
-	return b
 }
 
 // image pushes an image with one layer and gives the layer's digest.

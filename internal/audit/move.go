@@ -324,7 +324,7 @@ type awayImage struct {
 func (m *Mover) away(ctx context.Context, after int64, limit int) (out []awayImage, err error) {
 	err = m.DB.View(ctx, func(tx *meta.Tx) error {
 		out = nil
-		ids, err := tx.ActivatingImages(after, limit)
+		ids, err := tx.AwaitedImages(after, limit)
 		for _, id := range ids {
 			blobs, berr := tx.MovedBlobs(id)
 			err = errors.Join(err, berr)

@@ -21,9 +21,12 @@ func (tx *Tx) ArchivedImages(after int64, limit int) ([]int64, error) {
 	return list(tx, scanID, `SELECT id FROM images WHERE status = 'ARCHIVED' AND id > $1 ORDER BY id LIMIT $2`, after, limit)
 }
 
-// ActivatingImages does so for those that are being restored.
-func (tx *Tx) ActivatingImages(after int64, limit int) ([]int64, error) {
-	return list(tx, scanID, `SELECT id FROM images WHERE status = 'ACTIVATING' AND id > $1 ORDER BY id LIMIT $2`, after, limit)
+// AwaitedImages does so for those that are being restored and wait for blobs (MovedBlobs).
+func (tx *Tx) AwaitedImages(after int64, limit int) ([]int64, error) {
+	return list(tx, scanID, `SELECT i.id FROM images i WHERE i.status = 'ACTIVATING' AND i.id > $1 AND EXISTS (
+			SELECT 1 FROM image_references f JOIN repository_blobs m ON m.repository_id = f.repository_id AND m.digest = f.digest
+			JOIN blobs b ON b.id = m.blob_id WHERE f.image_id = i.id AND f.kind = 'blob' AND b.damaged = 0 AND (b.packed > 0 OR b.cold > 0))
+		ORDER BY i.id LIMIT $2`, after, limit)
 }
 
 // BlobsToArchive lists the blobs of an archived image that are still where pulls

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	audits "berth/internal/audit"
 	"berth/internal/blob/file"
 	"berth/internal/blob/file/faultfs"
 	"berth/internal/meta"
@@ -49,7 +50,10 @@ func TestMain(m *testing.M) {
 type childConfig struct {
 	Data string
 	GC   bool // collect all the time, without leases and grace
-	Kill kill // armed from the first step on
+	Move bool // move the bytes of archived images all the time, without leases
+	// Archive is the directory of their store; empty: there is none.
+	Archive string
+	Kill    kill // armed from the first step on
 }
 
 // A kill names the moment at which a server ends itself.
@@ -171,7 +175,12 @@ func runChild(text string) error {
 	if cfg.GC {
 		gc = server.GC{Interval: 5 * time.Millisecond, Lease: time.Nanosecond, Grace: time.Nanosecond}
 	}
+	move := audits.MoveOptions{Interval: -1}
+	if cfg.Move {
+		gc.Lease, move = time.Nanosecond, audits.MoveOptions{Interval: 100 * time.Millisecond, Restore: 100 * time.Millisecond}
+	}
 	s, err := server.New(context.Background(), server.Config{
+		ArchiveBlobs: cfg.Archive, Move: move,
 		Data: cfg.Data, Listen: "127.0.0.1:0", Database: "sqlite", Blobs: "file", GC: gc, FileSystem: k.fileSystem(), LifecycleInterval: -1,
 		WrapDatabase: func(b meta.Backend) meta.Backend { return killerDB{b, k} },
 	}, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))

@@ -16,6 +16,9 @@
 //   - collection goes on, and in the end the blob store holds the copies that rows name and nothing else, but for what a
 //     kill left between bytes and row. There may be two of those for each client that was writing, and no more.
 //
+// Moves of archived bytes are killed in the same way, at each step of archiving an image and of restoring it: the bytes
+// of every row can be read at every moment, and in the end each lies in one place.
+//
 // CRASH_KILLS sets how many kills there are, CRASH_SEED repeats the random ones of an earlier run.
 //
 // # Faults

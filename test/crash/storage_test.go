@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
 	"berth/internal/blob"
+	"berth/internal/collect"
 	"berth/internal/meta"
 	"berth/internal/server"
 	uploads "berth/internal/upload"
@@ -30,7 +32,16 @@ type audit struct {
 // look opens the stores beside the running server and compares bytes and rows:
 // each blob's row must have bytes of its digest.
 func look(ctx context.Context, data string, read bool) (a audit, err error) {
-	s, err := server.OpenStorage(ctx, server.Config{Data: data, Database: "sqlite", Blobs: "file"})
+	return lookAt(ctx, storesIn(data, ""), read)
+}
+
+// storesIn are the stores of a data directory, and possibly one for archived images.
+func storesIn(data, archive string) server.Config {
+	return server.Config{Data: data, Database: "sqlite", Blobs: "file", ArchiveBlobs: archive}
+}
+
+func lookAt(ctx context.Context, cfg server.Config, read bool) (a audit, err error) {
+	s, err := server.OpenStorage(ctx, cfg)
 	if err != nil {
 		return a, err
 	}
@@ -135,7 +146,7 @@ func readBack(ctx context.Context, s *server.Storage, b meta.Blob) (err error) {
 	if uploads.IsSmall(b) {
 		f, err = uploads.OpenSmall(ctx, s.Ring, b)
 	} else {
-		f, err = s.Blobs.Open(ctx, blob.Copy{Domain: b.Domain, ID: b.Location, DataKey: b.DataKey, Size: b.Size})
+		f, err = s.Blobs.Open(ctx, uploads.CopyOf(b))
 	}
 	if err != nil {
 		return fmt.Errorf("the row of blob %s leads to no bytes: %w", b.Digest, err)
@@ -150,7 +161,7 @@ func readBack(ctx context.Context, s *server.Storage, b meta.Blob) (err error) {
 
 // outlive lets the claim of a collector that was killed run out at once.
 func outlive(ctx context.Context, data string) (err error) {
-	s, err := server.OpenStorage(ctx, server.Config{Data: data, Database: "sqlite", Blobs: "file"})
+	s, err := server.OpenStorage(ctx, storesIn(data, ""))
 	if err != nil {
 		return err
 	}
@@ -163,4 +174,12 @@ func outlive(ctx context.Context, data string) (err error) {
 		}
 		return tx.Release(name, holder)
 	})
+}
+
+// collectAll deletes what nothing refers to.
+func collectAll(ctx context.Context, s *server.Storage) error {
+	_, err := collect.New(collect.Options{
+		DB: s.DB, Blobs: s.Blobs, Log: slog.New(slog.DiscardHandler), Now: time.Now, Lease: time.Nanosecond, Grace: time.Nanosecond,
+	}).Collect(ctx)
+	return err
 }

@@ -115,10 +115,10 @@ func moved(t *testing.T, db *meta.DB, cold meta.Blob, image meta.Image) {
 	restored := func(want int) {
 		t.Helper()
 		view(t, db, func(tx *meta.Tx) error {
-			ids, err := tx.ActivatingImages(0, 10)
+			ids, err := tx.AwaitedImages(0, 10)
 			blobs, err2 := tx.MovedBlobs(image.ID)
 			done, err3 := tx.Restored(10)
-			if len(ids) != 1 || len(blobs) != 1-want || len(done) != want {
+			if len(ids) != 1-want || len(blobs) != 1-want || len(done) != want {
 				t.Errorf("restoring %v, away %v, ready %v", ids, blobs, done)
 			}
 			return errors.Join(err, err2, err3)

@@ -107,6 +107,13 @@ func (tx *Tx) MovedTotals() (packed, cold MovedTotal, err error) {
 	return packed, cold, err
 }
 
+// ColdBlobs lists up to limit blobs whose copies lie in the second store, and are
+// not known to be damaged.
+func (tx *Tx) ColdBlobs(limit int) ([]Blob, error) {
+	return list(tx, scanBlob, `SELECT `+blobColumns+` FROM blobs b
+		WHERE (b.packed > 0 OR b.cold > 0) AND b.cold > 0 AND b.damaged = 0 ORDER BY b.id LIMIT $1`, limit)
+}
+
 // HasColdBlobs reports whether any copy lies in the second store.
 func (tx *Tx) HasColdBlobs() (bool, error) {
 	return get(tx, scanBool, `SELECT EXISTS (SELECT 1 FROM blobs WHERE (packed > 0 OR cold > 0) AND cold > 0)

@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -150,6 +151,10 @@ func archivedBytesMove(t *testing.T, cfg server.Config) {
 		without.ArchiveBlobs = ""
 		if _, err := server.OpenStorage(t.Context(), without); err == nil || !strings.Contains(err.Error(), "--archive-blobs") {
 			t.Errorf("opened without the second store: %v", err)
+		}
+		without.ArchiveBlobs, without.Listen = filepath.Join(t.TempDir(), "other"), "127.0.0.1:0"
+		if _, err := server.New(t.Context(), without, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "mounted") {
+			t.Errorf("started with another store: %v", err)
 		}
 	}
 	dest := filepath.Join(t.TempDir(), "b")

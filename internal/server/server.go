@@ -94,6 +94,9 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *Server, err erro
 		return nil, err
 	}
 	s.storage.holder = s.lock.id
+	if err := s.storage.checkSecondHolds(ctx); err != nil {
+		return nil, err
+	}
 	if cfg.AuditLog != "" {
 		if s.record, err = trail.OpenFile(cfg.AuditLog, cmp.Or(cfg.AuditLogSize, auditLogSize), auditLogKeep); err != nil {
 			return nil, err

@@ -20,6 +20,7 @@ import (
 	"berth/internal/meta"
 	"berth/internal/seal"
 	"berth/internal/secrets"
+	"berth/internal/upload"
 )
 
 // Storage is what keeps the bytes and rows of an installation, opened: the
@@ -133,6 +134,30 @@ func (s *Storage) checkSecond(ctx context.Context) error {
 	})
 	if err == nil && has {
 		err = errors.New("layers of archived images lie in a second store, and none is given: name it with --archive-blobs")
+	}
+	return err
+}
+
+// checkSecondHolds refuses a second store that has none of the layers that it
+// should have: a wrong directory, or a disk that is not mounted, and no damage.
+// Someone who has lost them all lets berth fsck --repair say so in the rows.
+func (s *Storage) checkSecondHolds(ctx context.Context) error {
+	var some []meta.Blob
+	err := s.DB.View(ctx, func(tx *meta.Tx) (err error) {
+		some, err = tx.ColdBlobs(3)
+		return err
+	})
+	for _, b := range some {
+		f, err := s.Blobs.Open(ctx, upload.CopyOf(b))
+		if err == nil {
+			return f.Close()
+		}
+		if !errors.Is(err, blob.ErrNotFound) {
+			return nil // it is there, or that cannot be told now
+		}
+	}
+	if err == nil && len(some) > 0 {
+		err = fmt.Errorf("the store of --archive-blobs has none of the layers of archived images that are looked for first (%s is one): is it the right one, and mounted?", some[0].Digest)
 	}
 	return err
 }

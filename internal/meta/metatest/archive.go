@@ -90,6 +90,13 @@ func moved(t *testing.T, db *meta.DB, cold meta.Blob, image meta.Image) {
 		})
 	}
 	totals(meta.MovedTotal{}, meta.MovedTotal{Blobs: 1, Bytes: 7, Stored: 3})
+	view(t, db, func(tx *meta.Tx) error {
+		list, err := tx.ColdBlobs(5)
+		if len(list) != 1 || list[0].Location != "cold" {
+			t.Errorf("in the second store: %+v", list)
+		}
+		return err
+	})
 	back := func(want bool) {
 		t.Helper()
 		view(t, db, func(tx *meta.Tx) error {

@@ -7,7 +7,7 @@ import (
 )
 
 // SchemaVersion is the version of the newest migration.
-const SchemaVersion = 13
+const SchemaVersion = 14
 
 // A Table is one of those that a backup carries.
 type Table struct {
@@ -55,7 +55,7 @@ func Tables(version int) []Table {
 	if version >= 12 {
 		out.with("lifecycle_runs", "freed int")
 	}
-	if version >= 13 {
+	if version >= 14 {
 		out.with("blobs", "packed int", "cold int", "incompressible int")
 	}
 	return out

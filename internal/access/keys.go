@@ -60,7 +60,7 @@ func KeysOf(req *Request, now time.Time, tags func() ([]Tag, error)) Keys {
 
 // Lookup implements [Keys].
 func (k *keys) Lookup(name string) []string {
-	if tag, ok := cutAny(name, "aws:resourcetag/", "ecr:resourcetag/"); ok {
+	if tag, ok := cutAny(name, "aws:resourcetag/", "ecr:resourcetag/", "iam:resourcetag/"); ok {
 		return k.tag(k.tags, tag)
 	}
 	if tag, ok := strings.CutPrefix(name, "aws:principaltag/"); ok {

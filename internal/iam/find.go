@@ -2,6 +2,7 @@ package iam
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"strings"
 
@@ -46,4 +47,37 @@ func (s *Store) named(ctx context.Context, ref Ref, arn string) (meta.IAMPrincip
 		err = noSuch("There is no %s; the %s with name %s is %s.", arn, ref.Kind, ref.Name, ARN(p))
 	}
 	return p, err
+}
+
+// ResourceTagsOf reads the tags of the user, role, managed policy or identity
+// provider that an ARN names, for conditions on them; what is not there has none.
+func (s *Store) ResourceTagsOf(ctx context.Context, arn string) (out []access.Tag, err error) {
+	tags := map[string]string{}
+	err = s.db.Read(ctx, func(tx *meta.Tx) error {
+		tags, err = tagsByARN(tx, arn)
+		return err
+	})
+	if errors.Is(err, meta.ErrNotFound) {
+		return nil, nil
+	}
+	for k, v := range tags {
+		out = append(out, access.Tag{Key: k, Value: v})
+	}
+	return out, err
+}
+
+func tagsByARN(tx *meta.Tx, arn string) (map[string]string, error) {
+	ref, isRole := RoleName(arn)
+	if m := userARNPattern.FindStringSubmatch(arn); m != nil {
+		ref = Ref{meta.KindUser, m[1], m[2]}
+	} else if !isRole {
+		if strings.Contains(arn, ":oidc-provider/") {
+			p, err := tx.OIDCProvider(arn)
+			return p.Tags, err
+		}
+		p, err := tx.IAMPolicy(arn)
+		return p.Tags, err
+	}
+	p, err := tx.IAMPrincipal(ref.Kind, ref.Account, ref.Name)
+	return p.Tags, err
 }

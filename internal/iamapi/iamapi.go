@@ -145,7 +145,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (func(id string) an
 	if a.resource != nil {
 		resource, err := a.resource(c)
 		if err == nil {
-			err = c.allowed(a.service+":"+name, resource)
+			err = c.allowed(a.service, name, resource)
 		}
 		if err != nil {
 			return nil, a.xmlns(), err
@@ -155,11 +155,17 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (func(id string) an
 	return func(id string) any { return response{name, a.xmlns(), result, id} }, a.xmlns(), err
 }
 
-// allowed asks whether the caller's own side allows an action.
-func (c *call) allowed(action, resource string) error {
-	return c.Authorize.Authorize(c.ctx, access.Request{
-		Principal: c.caller, Action: action, Resource: resource, ResourceAccount: c.caller.Account, Call: c.from,
-	})
+// allowed asks whether the caller's own side allows an operation.
+func (c *call) allowed(service, name, resource string) error {
+	q, err := c.asked(service+":"+name, resource)
+	if err != nil {
+		return err
+	}
+	if err = c.Authorize.Authorize(c.ctx, q); err == nil && len(q.Tags) > 0 && tagging(name) != "" {
+		q.Action = service + ":" + tagging(name)
+		err = c.Authorize.Authorize(c.ctx, q)
+	}
+	return err
 }
 
 // A response is <NameResponse><NameResult>…</NameResult><ResponseMetadata>….

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"berth/internal/access"
+	"berth/internal/iam"
 	"berth/internal/secrets"
 )
 
@@ -37,8 +38,11 @@ func (r resources) Tell(ctx context.Context, req access.Request, tell func(acces
 	return r.Evaluate(ctx, req)
 }
 
-// resourceTags reads the tags of a repository, a KMS key or a secret.
-func (s *Server) resourceTags(ctx context.Context, arn string) ([]access.Tag, error) {
+// resourceTags reads the tags of a repository, a KMS key, a secret, or what IAM has.
+func (s *Server) resourceTags(ctx context.Context, users *iam.Store, arn string) ([]access.Tag, error) {
+	if strings.HasPrefix(arn, "arn:aws:iam:") {
+		return users.ResourceTagsOf(ctx, arn)
+	}
 	if strings.Contains(arn, ":kms:") {
 		return s.storage.KMS.TagsOf(ctx, arn)
 	}

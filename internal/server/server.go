@@ -160,7 +160,8 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 	}
 	rules := access.Rules{
 		Identity: users.Permissions(), Resource: resources{s.registry.Permissions(), s.storage.KMS.Permissions(), users.TrustPolicies()},
-		Organization: s.cfg.OrgID, ResourceTags: s.resourceTags, PrincipalTags: users.PrincipalTags,
+		Organization: s.cfg.OrgID, PrincipalTags: users.PrincipalTags,
+		ResourceTags: func(ctx context.Context, arn string) ([]access.Tag, error) { return s.resourceTags(ctx, users, arn) },
 	}
 	authorize := trail.Authorizer(rules)
 	verifier, guesses := sigv4.New(users, time.Now, sigv4.Options{}), newThrottle(time.Now)

@@ -137,6 +137,9 @@ func TestEveryRouteIsAuthorised(t *testing.T) {
 			r := newRig(t)
 			r.create("app")
 			r.deny(tc.operation, tc.repository)
+			if tc.operation == "BatchCheckLayerAvailability" {
+				r.deny("GetDownloadUrlForLayer", tc.repository) // who may download may ask, too
+			}
 			a := r.do(tc.method, tc.target, strings.NewReader("x"))
 			if tc.method == "HEAD" {
 				a.want(403)
@@ -151,6 +154,30 @@ func TestEveryRouteIsAuthorised(t *testing.T) {
 				}
 			}
 			r.wantFiles(0, 0)
+		})
+	}
+}
+
+// Who may push looks whether a layer is there, and so does who may pull and nothing else, as with AWS's policy
+// AmazonEC2ContainerRegistryPullOnly.
+func TestWhoMayAskForALayer(t *testing.T) {
+	layer := "/v2/app/blobs/" + digest.FromString("x").String()
+	for what, tc := range map[string]struct {
+		denied []string
+		want   int
+	}{
+		"all":       {nil, 404},
+		"push only": {[]string{"GetDownloadUrlForLayer"}, 404},
+		"pull only": {[]string{"BatchCheckLayerAvailability"}, 404},
+		"neither":   {[]string{"BatchCheckLayerAvailability", "GetDownloadUrlForLayer"}, 403},
+	} {
+		t.Run(what, func(t *testing.T) {
+			r := newRig(t)
+			r.create("app")
+			for _, operation := range tc.denied {
+				r.deny(operation, "app")
+			}
+			r.do("HEAD", layer, nil).want(tc.want)
 		})
 	}
 }

@@ -59,6 +59,9 @@ func checkRoutes(routes map[routeKey]route) error {
 		if _, ok := ecr.LookupOperation(rt.operation); !ok {
 			return fmt.Errorf("route %s of endpoint %d has no ECR operation", k.method, k.endpoint)
 		}
+		if _, ok := ecr.LookupOperation(rt.or); rt.or != "" && !ok {
+			return fmt.Errorf("route %s of endpoint %d is permitted by %s too, which is no ECR operation", k.method, k.endpoint, rt.or)
+		}
 	}
 	return nil
 }
@@ -109,7 +112,11 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 		t.name = req.name
 	}
 	if t.endpoint != base {
-		if err := d.authorize(req, rt.operation, t.name); err != nil {
+		err := d.authorize(req, rt.operation, t.name)
+		if access.IsDenied(err) && rt.or != "" && d.authorize(req, rt.or, t.name) == nil {
+			err = nil
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -174,10 +174,15 @@ func FuzzParseReference(f *testing.F) {
 func TestInvariant06_RouteWithoutOperationRefusesToStart(t *testing.T) {
 	for _, operation := range []string{"", "GetManifest", "ecr:PutImage", "putImage"} {
 		spoilt := routes()
-		spoilt[routeKey{manifests, "PATCH"}] = route{operation, getManifest}
+		spoilt[routeKey{manifests, "PATCH"}] = route{operation, getManifest, ""}
 		if err := checkRoutes(spoilt); err == nil || !strings.Contains(err.Error(), "PATCH") {
 			t.Errorf("a route authorised as %q: %v", operation, err)
 		}
+	}
+	spoilt := routes()
+	spoilt[routeKey{manifests, "PATCH"}] = route{"BatchGetImage", getManifest, "GetManifest"}
+	if err := checkRoutes(spoilt); err == nil || !strings.Contains(err.Error(), "GetManifest") {
+		t.Errorf("a route authorised as GetManifest too: %v", err)
 	}
 	if err := checkRoutes(routes()); err != nil {
 		t.Error(err)
@@ -197,6 +202,9 @@ func TestInvariant06_EveryRouteHasItsOperation(t *testing.T) {
 		}
 		if _, ok := ecr.LookupOperation(rt.operation); !ok {
 			t.Errorf("%s of endpoint %d is authorised as %q", k.method, k.endpoint, rt.operation)
+		}
+		if rt.or != "" && (!reads[rt.or] || k.method != "HEAD") {
+			t.Errorf("%s of endpoint %d is authorised as %q too", k.method, k.endpoint, rt.or)
 		}
 		if read := k.method == "GET" || k.method == "HEAD"; read != reads[rt.operation] && k.endpoint != uploadItem {
 			t.Errorf("%s of endpoint %d is authorised as %q", k.method, k.endpoint, rt.operation)

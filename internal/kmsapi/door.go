@@ -92,6 +92,8 @@ type action struct {
 	aliases []string // names of aliases that are made, moved or removed
 	sealed  []byte   // a ciphertext whose key is meant when keys is empty
 	context kms.Context
+	tags    map[string]string // that the request sets
+	tagKeys []string          // of tags that it removes
 	// everything: permission is asked for on "*", not on the keys.
 	everything bool
 	run        func(*call) (any, error)
@@ -107,13 +109,18 @@ type call struct {
 	came      access.Call
 	action    string // kms:<Operation>
 	context   kms.Context
+	tags      map[string]string
+	tagKeys   []string
 }
 
 // asks is the question whether the caller may act on a resource.
 func (c *call) asks(resource, account string) access.Request {
 	req := access.Request{
 		Principal: c.principal, Action: c.action, Resource: resource, ResourceAccount: account, Call: c.came,
-		ServiceKeys: map[string][]string{},
+		ServiceKeys: map[string][]string{}, TagKeys: c.tagKeys,
+	}
+	for k, v := range c.tags {
+		req.Tags = append(req.Tags, access.Tag{Key: k, Value: v})
 	}
 	for name, value := range c.context {
 		req.ServiceKeys["kms:encryptioncontext:"+strings.ToLower(name)] = []string{value}
@@ -174,6 +181,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	c := &call{
 		ctx: r.Context(), kms: d.Service, principal: who.Principal, came: access.CallOf(r, who.Region),
 		scope: meta.Scope{Account: who.Principal.Account, Region: who.Region}, action: service + ":" + rt.operation, context: a.context,
+		tags: a.tags, tagKeys: a.tagKeys,
 	}
 	if err := d.admit(c, rt, a); err != nil {
 		return nil, err
@@ -223,6 +231,11 @@ func (d *Door) admit(c *call, rt route, a action) error {
 		if err := d.Authorize.Authorize(c.ctx, c.asks(t.arn, t.account)); err != nil {
 			return err
 		}
+	}
+	if rt.operation == "CreateKey" && len(c.tags) > 0 { // KMS API reference, CreateKey, Tags
+		req := c.asks("*", c.scope.Account)
+		req.Action = service + ":TagResource"
+		return d.Authorize.Authorize(c.ctx, req)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"berth/internal/access"
 	"berth/internal/kms/local"
 )
 
@@ -145,6 +146,26 @@ func TestPermissions(t *testing.T) {
 		}
 		if got := f.asked.take(); !slices.Equal(got, want) {
 			t.Errorf("%s %s asks %q, want %q", tc.operation, tc.body, got, want)
+		}
+	}
+}
+
+// Conditions see the tags that a request sets or removes, and tags of a new key want the right to tag.
+func TestConditionsOnTags(t *testing.T) {
+	f := start(t)
+	_, id := f.newKey(t)
+	const tags = `"Tags":[{"TagKey":"team","TagValue":"a"}]`
+	for operation, body := range map[string]string{
+		"CreateKey": `{` + tags + `}`, "TagResource": `{"KeyId":"` + id + `",` + tags + `}`, "UntagResource": `{"KeyId":"` + id + `","TagKeys":["team"]}`,
+	} {
+		f.asked.take()
+		f.ok(t, operation, body)
+		last := f.asked.last
+		if want := operation != "UntagResource"; want != slices.Equal(last.Tags, []access.Tag{{Key: "team", Value: "a"}}) || want == slices.Equal(last.TagKeys, []string{"team"}) {
+			t.Errorf("%s asks about the tags %v and the keys %v", operation, last.Tags, last.TagKeys)
+		}
+		if got := f.asked.take(); operation == "CreateKey" && !slices.Equal(got, []string{"kms:CreateKey * " + home, "kms:TagResource * " + home}) {
+			t.Errorf("%s asks %q", operation, got)
 		}
 	}
 }

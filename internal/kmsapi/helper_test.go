@@ -49,13 +49,14 @@ func (lookup) Secret(_ context.Context, id, _ string) (sigv4.Secret, error) {
 // asked records what the door asks permission for.
 type asked struct {
 	access.Authorizer
-	mu  sync.Mutex
-	all []string
+	mu   sync.Mutex
+	all  []string
+	last access.Request
 }
 
 func (a *asked) Authorize(ctx context.Context, r access.Request) error {
 	a.mu.Lock()
-	a.all = append(a.all, r.Action+" "+r.Resource+" "+r.ResourceAccount)
+	a.all, a.last = append(a.all, r.Action+" "+r.Resource+" "+r.ResourceAccount), r
 	a.mu.Unlock()
 	return a.Authorizer.Authorize(ctx, r)
 }

@@ -43,7 +43,7 @@ func createKey(in *input) action {
 		Tags: in.tags(false), Bypass: in.boolean("BypassPolicyLockoutSafetyCheck"),
 	}
 	kind := readKind(in)
-	return action{everything: true, run: func(c *call) (any, error) {
+	return action{everything: true, tags: ask.Tags, run: func(c *call) (any, error) {
 		if err := kind.check(); err != nil {
 			return nil, err
 		}

@@ -182,10 +182,14 @@ func listResourceTags(in *input) action {
 
 func tagResource(in *input) action {
 	tags := in.tags(true)
-	return onKey(in, func(c *call, arn string) error { return c.kms.Tag(c.ctx, arn, tags) })
+	a := onKey(in, func(c *call, arn string) error { return c.kms.Tag(c.ctx, arn, tags) })
+	a.tags = tags
+	return a
 }
 
 func untagResource(in *input) action {
 	names := in.names("TagKeys")
-	return onKey(in, func(c *call, arn string) error { return c.kms.Untag(c.ctx, arn, names) })
+	a := onKey(in, func(c *call, arn string) error { return c.kms.Untag(c.ctx, arn, names) })
+	a.tagKeys = names
+	return a
 }

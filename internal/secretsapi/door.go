@@ -176,10 +176,15 @@ func (d *Door) admit(c *call, operation string, a action) (missing error) {
 	case !a.everything:
 		return fmt.Errorf("%s does not say what it acts on", operation)
 	}
-	err := d.Authorize.Authorize(c.ctx, access.Request{
+	req := access.Request{
 		Principal: c.principal, Action: service + ":" + operation, Resource: resource, ResourceAccount: account, Call: c.came,
 		Tags: a.tags, TagKeys: a.tagKeys,
-	})
+	}
+	err := d.Authorize.Authorize(c.ctx, req)
+	if err == nil && a.create != "" && len(a.tags) > 0 { // Secrets Manager API reference, CreateSecret, required permissions
+		req.Action = service + ":TagResource"
+		err = d.Authorize.Authorize(c.ctx, req)
+	}
 	if err != nil || missing != nil {
 		return errors.Join(err, missing)
 	}

@@ -145,15 +145,26 @@ func (tx *Tx) Inventory(imageID int64) ([]byte, error) {
 	return get(tx, scanBytes, `SELECT inventory FROM image_inventories WHERE image_id = $1`, imageID)
 }
 
-// StaleImages lists up to limit images, after one, whose last scan of a type has
-// a status and ended before a set of advisories was loaded, and in which a
-// package is installed that the set is about.
-func (tx *Tx) StaleImages(set AdvisorySet, scanType, status string, after int64, limit int) ([]int64, error) {
-	return list(tx, scanID, `SELECT s.image_id FROM image_scans s
-		WHERE s.scan_type = $1 AND s.status = $2 AND s.completed_at < $3 AND s.image_id > $4 AND EXISTS (
-			SELECT 1 FROM image_packages p JOIN advisories a ON a.set_id = $5 AND a.package = p.package
-			WHERE p.image_id = s.image_id AND p.ecosystem = $6)
-		ORDER BY s.image_id LIMIT $7`, scanType, status, micros(set.LoadedAt), after, set.ID, set.Ecosystem, limit)
+// InstalledPackages lists up to limit packages, after one, that a set of advisories
+// is about and that are installed in some image.
+func (tx *Tx) InstalledPackages(set AdvisorySet, after string, limit int) ([]string, error) {
+	return list(tx, scanString, `SELECT DISTINCT a.package FROM advisories a WHERE a.set_id = $1 AND a.package > $2 AND EXISTS (
+			SELECT 1 FROM image_packages p WHERE p.ecosystem = $3 AND p.package = a.package)
+		ORDER BY a.package LIMIT $4`, set.ID, after, set.Ecosystem, limit)
+}
+
+// staleImages reads one range of the index of packages: with all packages of a set
+// in one statement, PostgreSQL goes through the set for every image. CROSS JOIN
+// keeps SQLite from beginning with all scans that have the status.
+const staleImages = `SELECT p.image_id FROM image_packages p CROSS JOIN image_scans s
+	WHERE s.image_id = p.image_id AND s.scan_type = $1 AND p.ecosystem = $2 AND p.package = $3 AND p.image_id > $4 AND s.status = $5 AND s.completed_at < $6
+	ORDER BY p.image_id LIMIT $7`
+
+// StaleImages lists up to limit images, after one, in which a package is installed
+// and whose last scan of a type has a status and ended before a set of
+// advisories was loaded.
+func (tx *Tx) StaleImages(set AdvisorySet, pkg, scanType, status string, after int64, limit int) ([]int64, error) {
+	return list(tx, scanID, staleImages, scanType, set.Ecosystem, pkg, after, status, micros(set.LoadedAt), limit)
 }
 
 // RequeueScan makes a scan that ended wait again.

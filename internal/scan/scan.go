@@ -26,10 +26,13 @@ type Options struct {
 }
 
 // Scanner works on the queue of scans.
-type Scanner struct{ Options }
+type Scanner struct {
+	Options
+	seen map[int64]bool // sets of advisories that Rematch is done with
+}
 
 // New makes a scanner.
-func New(o Options) *Scanner { return &Scanner{o} }
+func New(o Options) *Scanner { return &Scanner{Options: o, seen: map[int64]bool{}} }
 
 const (
 	pollInterval = time.Second

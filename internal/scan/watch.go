@@ -29,37 +29,77 @@ func (s *Scanner) watchAdvisories(ctx context.Context) {
 	}
 }
 
-// rematchPage bounds the rows that one transaction writes.
+// rematchPage bounds the rows that one transaction reads and writes.
 const rematchPage = 200
 
 // Rematch puts the images into the queue that are scanned continuously and
 // contain a package that a newer set of advisories than that of their last scan
-// is about. The layers are not read again.
+// is about. The layers are not read again. A set is looked at once by each
+// server: what is scanned later knows it.
 func (s *Scanner) Rematch(ctx context.Context) error {
 	var sets []meta.AdvisorySet
 	err := s.DB.View(ctx, func(tx *meta.Tx) (err error) {
 		sets, err = tx.AdvisorySets(meta.AdvisoriesActive)
 		return err
 	})
-	if err != nil {
-		return err
-	}
 	for _, set := range sets {
-		for after, more := int64(0), true; more; {
-			err := s.DB.Update(ctx, func(tx *meta.Tx) error {
-				images, err := tx.StaleImages(set, registry.ScanEnhanced, statusActive, after, rematchPage)
-				more = len(images) == rematchPage
+		if err != nil {
+			return err
+		}
+		if !s.seen[set.ID] {
+			if err = s.rematchSet(ctx, set); err == nil {
+				s.seen[set.ID] = true
+			}
+		}
+	}
+	return err
+}
+
+func (s *Scanner) rematchSet(ctx context.Context, set meta.AdvisorySet) error {
+	for after, more := "", true; more; {
+		var packages []string
+		err := s.DB.View(ctx, func(tx *meta.Tx) (err error) {
+			packages, err = tx.InstalledPackages(set, after, rematchPage)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		more = len(packages) == rematchPage
+		for _, pkg := range packages {
+			if err := s.rematchPackage(ctx, set, pkg); err != nil {
+				return err
+			}
+			after = pkg
+		}
+	}
+	return nil
+}
+
+func (s *Scanner) rematchPackage(ctx context.Context, set meta.AdvisorySet, pkg string) error {
+	for after, more := int64(0), true; more; {
+		var images []int64
+		stale := func(tx *meta.Tx) (err error) {
+			images, err = tx.StaleImages(set, pkg, registry.ScanEnhanced, statusActive, after, rematchPage)
+			return err
+		}
+		err := s.DB.View(ctx, stale)
+		if err == nil && len(images) > 0 {
+			err = s.DB.Update(ctx, func(tx *meta.Tx) error {
+				err := stale(tx) // somebody else may have been at it
 				for _, id := range images {
 					if err == nil {
 						err = tx.RequeueScan(id, registry.ScanEnhanced)
 					}
-					after = id
 				}
 				return err
 			})
-			if err != nil {
-				return err
-			}
+		}
+		if err != nil {
+			return err
+		}
+		if more = len(images) == rematchPage; more {
+			after = images[len(images)-1]
 		}
 	}
 	return nil

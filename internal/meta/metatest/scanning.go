@@ -133,11 +133,16 @@ func advisories(t *testing.T, db *meta.DB) {
 		if len(sets) != 1 || sets[0] != two {
 			t.Errorf("active sets %+v, want %+v", sets, two)
 		}
-		stale, err2 := tx.StaleImages(two, "ENHANCED", "ACTIVE", 0, 10)
+		stale, err2 := tx.StaleImages(two, "lodash", "ENHANCED", "ACTIVE", 0, 10)
 		if len(stale) != 1 || stale[0] != images[0].ID {
 			t.Errorf("images to be scanned again: %v", stale)
 		}
-		return errors.Join(err, err2)
+		installed, err3 := tx.InstalledPackages(two, "", 10)
+		beyond, err4 := tx.InstalledPackages(two, "lodash", 10)
+		if fmt.Sprint(installed, beyond) != "[lodash] []" {
+			t.Errorf("packages of the set in images: %v, and after: %v", installed, beyond)
+		}
+		return errors.Join(err, err2, err3, err4)
 	})
 	exploits(t, db)
 	update(t, db, func(tx *meta.Tx) error { return tx.RequeueScan(images[0].ID, "ENHANCED") })

@@ -29,11 +29,7 @@ func (d *Door) pullImages(ctx context.Context, c call, name string, refs []regis
 	if err != nil {
 		return nil, nil, at, err
 	}
-	p := pullthrough.Pull{Scope: c.scope, Name: at, May: func(action string, tags []access.Tag) error {
-		q := c.request
-		q.Action, q.Tags = "ecr:"+action, tags
-		return d.Authorize.Authorize(ctx, q)
-	}}
+	p := d.pull(ctx, c, at)
 	for _, ref := range refs {
 		if up == nil || !registry.ValidRef(ref) {
 			continue
@@ -90,6 +86,15 @@ func (d *Door) admitted(ctx context.Context, c call, name string, found []regist
 		}
 	}
 	return out, failed, nil
+}
+
+// pull is what the cache is asked for, with what the caller of a request may.
+func (d *Door) pull(ctx context.Context, c call, name string) pullthrough.Pull {
+	return pullthrough.Pull{Scope: c.scope, Name: name, May: func(action string, tags []access.Tag) error {
+		q := c.request
+		q.Action, q.Tags = "ecr:"+action, tags
+		return d.Authorize.Authorize(ctx, q)
+	}}
 }
 
 // upstreamFailure is the code of an image that the upstream did not give.

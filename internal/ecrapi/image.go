@@ -108,6 +108,11 @@ func listImageReferrers(d *Door, ctx context.Context, c call, in *ecr.ListImageR
 	if in.MaxResults != nil {
 		limit = int(*in.MaxResults)
 	}
+	if in.NextToken == "" {
+		if err := d.Cache.Referrers(ctx, d.pull(ctx, c, in.RepositoryName), digest.Digest(in.SubjectID.ImageDigest)); err != nil {
+			return nil, err
+		}
+	}
 	list, next, err := d.Registry.ListReferrers(ctx, c.scope, in.RepositoryName, in.SubjectID.ImageDigest, types, status, in.NextToken, limit)
 	if err != nil {
 		return nil, err

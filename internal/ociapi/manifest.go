@@ -161,6 +161,11 @@ func getReferrers(d *Door, w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	if d.Cache != nil && after == 0 {
+		if err := d.Cache.Referrers(r.Context(), d.pull(r), subject); err != nil {
+			return err
+		}
+	}
 	list, more, err := d.Registry.Referrers(r.Context(), r.scope, r.name, subject.String(), artifactType, after, referrersPage)
 	if err != nil {
 		return err

@@ -179,7 +179,10 @@ func (c *Cache) run(j *job, k importKey, p Pull, up *registry.Upstream, m regist
 	j.err = err
 	close(j.done)
 	if err == nil {
-		c.importReferrers(c.background, p, up, digest.Digest(m.Digest))
+		subject := digest.Digest(m.Digest)
+		if err := c.importReferrers(c.background, p, up, subject); err != nil && c.background.Err() == nil {
+			c.log.Info("the referrers of an image of an upstream were not all imported", "repository", p.Name, "digest", subject, "err", err)
+		}
 	}
 }
 
@@ -259,31 +262,6 @@ func (c *Cache) await(ctx context.Context, j *job) error {
 		return j.err
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// maxReferrers bounds how many referrers of one image are imported.
-const maxReferrers = 100
-
-// importReferrers imports what refers to an image: signatures, attestations,
-// SBOMs. That is an extra: an image is whole without it.
-func (c *Cache) importReferrers(ctx context.Context, p Pull, up *registry.Upstream, subject digest.Digest) {
-	src, err := c.source(ctx, p.Scope, up)
-	if err != nil {
-		return
-	}
-	c.tally(up).requests.Add(1)
-	list, err := c.client.Referrers(ctx, src, subject)
-	if len(list) > maxReferrers {
-		list = list[:maxReferrers]
-	}
-	for _, d := range list {
-		if err == nil && manifest.ValidateDigest(d.Digest) == nil {
-			err = c.importChild(ctx, p, up, d.Digest)
-		}
-	}
-	if err != nil && ctx.Err() == nil {
-		c.log.Info("the referrers of an image of an upstream were not all imported", "repository", p.Name, "digest", subject, "err", err)
 	}
 }
 

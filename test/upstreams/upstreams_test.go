@@ -120,7 +120,14 @@ func TestBerthBehindBerth(t *testing.T) {
 		t.Error(err)
 	}
 	b.holds("far/team/app", "v1", image)
+	subject := &types.SubjectIdentifier{ImageDigest: aws.String(image.Digest().String())}
+	if refs, err := b.ECR().ListImageReferrers(t.Context(), &ecr.ListImageReferrersInput{RepositoryName: aws.String("far/team/app"), SubjectId: subject}); err != nil || len(refs.Referrers) != 0 {
+		t.Errorf("referrers: %+v, %v", refs, err)
+	}
 	far.Stop()
+	if _, err := b.ECR().ListImageReferrers(t.Context(), &ecr.ListImageReferrersInput{RepositoryName: aws.String("far/team/app"), SubjectId: subject}); err != nil {
+		t.Errorf("referrers that were asked for within a day: %v", err)
+	}
 	out, err = b.ECR().BatchGetImage(t.Context(), &ecr.BatchGetImageInput{
 		RepositoryName: aws.String("far/team/app"), ImageIds: []types.ImageIdentifier{{ImageTag: aws.String("v1")}, {ImageTag: aws.String("v3")}},
 	})

@@ -42,6 +42,7 @@ const (
 // A distribution is a running CNCF registry, behind a proxy that counts requests.
 type distribution struct {
 	*httptest.Server
+	direct string // URL of the registry itself, which counts nothing
 	mu     sync.Mutex
 	counts map[string]int
 }
@@ -64,7 +65,7 @@ func (d *distribution) total() (n int) {
 
 // startDistribution runs a CNCF registry on a directory until the test ends or
 // stop. auth is a part of its configuration.
-func startDistribution(t *testing.T, dir, auth string) (d *distribution, stop func()) {
+func startDistribution(t testing.TB, dir, auth string) (d *distribution, stop func()) {
 	t.Helper()
 	path := testkit.Tool(t, "registry")
 	address := fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t))
@@ -98,7 +99,7 @@ func startDistribution(t *testing.T, dir, auth string) (d *distribution, stop fu
 			t.Fatalf("the registry does not answer: %v\n%s", err, out.String())
 		}
 	}
-	d = &distribution{counts: map[string]int{}}
+	d = &distribution{counts: map[string]int{}, direct: "http://" + address}
 	d.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { d.pass(w, r, "http://"+address) }))
 	t.Cleanup(d.Close)
 	return d, once
@@ -130,7 +131,7 @@ func (d *distribution) pass(w http.ResponseWriter, r *http.Request, to string) {
 }
 
 // fill pushes contents into a directory, by a registry without a login.
-func fill(t *testing.T, dir string, images map[string]testkit.Content) {
+func fill(t testing.TB, dir string, images map[string]testkit.Content) {
 	t.Helper()
 	d, stop := startDistribution(t, dir, "")
 	defer stop()
@@ -144,7 +145,7 @@ func fill(t *testing.T, dir string, images map[string]testkit.Content) {
 }
 
 // basicAuth is the part of a configuration that wants a user name and a password.
-func basicAuth(t *testing.T) string {
+func basicAuth(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "htpasswd")
 	if err := os.WriteFile(path, []byte(htpasswd), 0o600); err != nil {
@@ -155,7 +156,7 @@ func basicAuth(t *testing.T) string {
 
 // tokenAuth is the part of a configuration that wants tokens of a realm, and the
 // realm's server, which is reached at another URL than it is called.
-func tokenAuth(t *testing.T, realm string) (config string, server *httptest.Server) {
+func tokenAuth(t testing.TB, realm string) (config string, server *httptest.Server) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -207,10 +208,10 @@ func tokenAuth(t *testing.T, realm string) (config string, server *httptest.Serv
 // A berth is a running server whose cache rules reach what they are mapped to.
 type berth struct {
 	*servertest.Server
-	t *testing.T
+	t testing.TB
 }
 
-func start(t *testing.T, upstreams ...string) *berth {
+func start(t testing.TB, upstreams ...string) *berth {
 	t.Helper()
 	return &berth{servertest.StartWith(t, server.Config{Upstreams: upstreams}), t}
 }

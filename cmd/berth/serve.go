@@ -54,6 +54,8 @@ func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string, crea
 	flags.StringVar(&c.OIDCCA, "oidc-ca", "", "certificates that OIDC identity providers may be certified by besides the system's, PEM file")
 	flags.StringVar(&c.PrivateNetworks, "private-networks", "", "networks such as 10.0.0.0/8, with commas between them, whose addresses may be called though they are not public")
 	flags.StringVar(&c.AuditLog, "audit-log", "", "file that records every request: who, what, the decision; JSON lines, renamed at 100 MiB")
+	flags.StringSliceVar(&c.Events.Sinks, "event-sink", nil, "where events of images are delivered to: file:PATH, JSON lines; repeated or with commas")
+	flags.DurationVar(&c.Events.Retention, "event-retention", 0, "time for which events are kept, delivered or not (default 168h)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "format of the log: text or json")
 	flags.StringVar(&f.logLevel, "log-level", logLevel, "least level of the log: debug, info, warn or error")
 }

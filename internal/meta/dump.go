@@ -7,7 +7,7 @@ import (
 )
 
 // SchemaVersion is the version of the newest migration.
-const SchemaVersion = 14
+const SchemaVersion = 15
 
 // A Table is one of those that a backup carries.
 type Table struct {
@@ -57,6 +57,9 @@ func Tables(version int) []Table {
 	}
 	if version >= 14 {
 		out.with("blobs", "packed int", "cold int", "incompressible int")
+	}
+	if version >= 15 {
+		out = append(out, tablesOf15()...)
 	}
 	return out
 }
@@ -176,6 +179,14 @@ func tablesOf10() []Table {
 		{"image_inventories", []string{"image_id int", "inventory bytes", "read_at int"}, 1, false},
 		{"image_packages", []string{"ecosystem text", "package text", "image_id int"}, 3, false},
 	}
+}
+
+// tablesOf15 are those that version 15 added. Events are left out: they are
+// about one place and time.
+func tablesOf15() []Table {
+	return []Table{{"event_findings", []string{
+		"sink text", "account text", "region text", "repository text", "digest text", "findings bytes",
+	}, 5, false}}
 }
 
 // names are the columns without their kinds.

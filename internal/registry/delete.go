@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"berth/internal/meta"
 )
@@ -16,7 +17,7 @@ import (
 // entry per tag. The whole call is one transaction.
 func (r *Registry) DeleteImages(ctx context.Context, s meta.Scope, name string, refs []ImageRef) (deleted []ImageRef, failed []Failure, err error) {
 	err = r.update(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
-		deleted, failed, err = deleteRefs(tx, repo, refs)
+		deleted, failed, err = deleteRefs(tx, repo, refs, r.now())
 		return err
 	})
 	return deleted, failed, err
@@ -24,13 +25,13 @@ func (r *Registry) DeleteImages(ctx context.Context, s meta.Scope, name string, 
 
 // deleteRefs goes over the ids again while that makes progress, since an index
 // may stand after its children.
-func deleteRefs(tx *meta.Tx, repo meta.Repository, refs []ImageRef) (deleted []ImageRef, failed []Failure, err error) {
+func deleteRefs(tx *meta.Tx, repo meta.Repository, refs []ImageRef, now time.Time) (deleted []ImageRef, failed []Failure, err error) {
 	deleted = []ImageRef{}
 	for len(refs) > 0 {
 		var held []ImageRef
 		var heldBy []Failure
 		for _, ref := range refs {
-			gone, failure, err := deleteRef(tx, repo, ref)
+			gone, failure, err := deleteRef(tx, repo, ref, now)
 			switch {
 			case err != nil:
 				return nil, nil, err
@@ -50,7 +51,7 @@ func deleteRefs(tx *meta.Tx, repo meta.Repository, refs []ImageRef) (deleted []I
 	return deleted, failed, nil
 }
 
-func deleteRef(tx *meta.Tx, repo meta.Repository, ref ImageRef) (gone []ImageRef, failure *Failure, err error) {
+func deleteRef(tx *meta.Tx, repo meta.Repository, ref ImageRef, now time.Time) (gone []ImageRef, failure *Failure, err error) {
 	if f := checkRef(ref); f != nil {
 		return nil, f, nil
 	}
@@ -67,7 +68,7 @@ func deleteRef(tx *meta.Tx, repo meta.Repository, ref ImageRef) (gone []ImageRef
 		return nil, nil, err
 	}
 	if ref.Tag != "" && len(tags) > 1 {
-		return []ImageRef{{img.Digest, ref.Tag}}, nil, tx.DeleteTag(repo.ID, ref.Tag)
+		return []ImageRef{{img.Digest, ref.Tag}}, nil, untag(tx, repo, img, ref.Tag, now)
 	}
 	indexes, err := tx.ReferencedBy(repo.ID, meta.RefChild, img.Digest, 10)
 	if err != nil {
@@ -83,7 +84,18 @@ func deleteRef(tx *meta.Tx, repo meta.Repository, ref ImageRef) (gone []ImageRef
 	if len(tags) == 0 {
 		gone = []ImageRef{{Digest: img.Digest}}
 	}
+	if err := emitTags(tx, repo, img, now, actionDelete, tags); err != nil {
+		return nil, nil, err
+	}
 	return gone, nil, tx.DeleteImage(img.ID)
+}
+
+// untag takes a tag from an image, which stays.
+func untag(tx *meta.Tx, repo meta.Repository, img meta.Image, tag string, now time.Time) error {
+	if err := tx.DeleteTag(repo.ID, tag); err != nil {
+		return err
+	}
+	return emitTags(tx, repo, img, now, actionDelete, []string{tag})
 }
 
 // DeleteManifest removes a tag, or an image by its digest, as the OCI
@@ -92,13 +104,16 @@ func deleteRef(tx *meta.Tx, repo meta.Repository, ref ImageRef) (gone []ImageRef
 func (r *Registry) DeleteManifest(ctx context.Context, s meta.Scope, name string, ref ImageRef) error {
 	return r.update(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
 		if ref.Tag != "" {
-			err := tx.DeleteTag(repo.ID, ref.Tag)
+			img, err := tx.ImageByTag(repo.ID, ref.Tag)
 			if errors.Is(err, meta.ErrNotFound) {
 				return imageNotFound(repo, ref)
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			return untag(tx, repo, img, ref.Tag, r.now())
 		}
-		_, failure, err := deleteRef(tx, repo, ref)
+		_, failure, err := deleteRef(tx, repo, ref, r.now())
 		switch {
 		case err != nil:
 			return err

@@ -226,7 +226,7 @@ func (l *lifecycleRun) act(tx *meta.Tx, repo meta.Repository, o *outcome) (acted
 	if o.freed, err = tx.BytesOnlyOf(img.ID); err != nil {
 		return false, err
 	}
-	_, held, err := deleteRef(tx, repo, ImageRef{Digest: img.Digest})
+	_, held, err := deleteRef(tx, repo, ImageRef{Digest: img.Digest}, l.now())
 	if err == nil && held != nil {
 		o.failure = held.Code
 	}

@@ -140,12 +140,14 @@ func (r *Registry) putImage(tx *meta.Tx, repo meta.Repository, tags []string, m 
 			moves = append(moves, tag)
 		}
 	}
+	told := moves // in events
 	switch {
 	case isNew:
 		if img, err = insertImage(tx, repo, m, out, row, now); err == nil {
 			err = scanPushed(tx, repo, img, now)
 		}
 	case img.Status != meta.ImageActive: // the push restores it (ECR User Guide, "Archiving an image")
+		told = tags
 		err = reactivate(tx, repo, &img, now)
 	case len(moves) == 0:
 		err = imageAlreadyExists(repo, out.Digest.String(), tags)
@@ -163,7 +165,10 @@ func (r *Registry) putImage(tx *meta.Tx, repo meta.Repository, tags []string, m 
 		return refuse(LimitExceeded, "The image with digest '%s' in the repository with name '%s' has the maximum of %d tags",
 			out.Digest, repo.Name, maxTagsPerImage)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return emitTags(tx, repo, img, now, actionPush, told)
 }
 
 // checkTag decides whether the tag may name the digest from now on, and says

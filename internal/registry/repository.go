@@ -236,6 +236,9 @@ func (r *Registry) DeleteRepository(ctx context.Context, s meta.Scope, name stri
 		if full && !force {
 			return refuse(RepositoryNotEmpty, "The repository with name '%s' in registry with id '%s' cannot be deleted because it still contains images", name, s.Account)
 		}
+		if err := emitEmptied(tx, repo, r.now()); err != nil {
+			return err
+		}
 		return tx.DeleteRepository(repo.ID)
 	})
 	return out, err

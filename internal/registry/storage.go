@@ -88,7 +88,10 @@ func (r *Registry) archive(tx *meta.Tx, repo meta.Repository, img *meta.Image) e
 			return nil
 		}
 		i.Status, i.ArchivedAt = meta.ImageArchived, now
-		return tx.SetStorage(*i)
+		if err := tx.SetStorage(*i); err != nil {
+			return err
+		}
+		return emitStorage(tx, repo, *i, now)
 	})
 }
 
@@ -144,6 +147,9 @@ func activate(tx *meta.Tx, repo meta.Repository, img *meta.Image, now time.Time)
 		return err
 	}
 	if err := tx.DeleteScans(img.ID); err != nil {
+		return err
+	}
+	if err := emitStorage(tx, repo, *img, now); err != nil {
 		return err
 	}
 	return scanPushed(tx, repo, *img, now)

@@ -16,6 +16,7 @@ import (
 	"berth/internal/access"
 	"berth/internal/audit"
 	"berth/internal/blob/file"
+	"berth/internal/event"
 	"berth/internal/iam"
 	"berth/internal/meta"
 	"berth/internal/registry"
@@ -76,6 +77,7 @@ type Config struct {
 	// Upstreams say where upstream registries are reached that are not at their
 	// own name, each as HOST=URL; private addresses are refused without.
 	Upstreams []string
+	Events    Events
 	// FileSystem is that of the blob store; nil is the machine's. Tests put one
 	// in its place that fails.
 	FileSystem file.FS
@@ -91,6 +93,12 @@ type GC struct {
 	Interval time.Duration // between two collections; default an hour, negative: never
 	Lease    time.Duration // a blob stays for so long after its upload, mount or last probe; default a day
 	Grace    time.Duration // bytes stay for so long after their row died; default an hour
+}
+
+// Events says where events are delivered to.
+type Events struct {
+	Sinks     []string      // as event.ParseTarget reads them
+	Retention time.Duration // events are kept for so long; 0: event.DefaultRetention
 }
 
 // Scan says how images are scanned.
@@ -135,7 +143,14 @@ func (c Config) Validate() error {
 	if _, err := upstream.ParseMapping(c.Upstreams); err != nil {
 		return err
 	}
+	for _, sink := range c.Events.Sinks {
+		if _, err := event.ParseTarget(sink); err != nil {
+			return err
+		}
+	}
 	switch {
+	case c.Events.Retention < 0:
+		return errors.New("events cannot be kept for a negative time: see --event-retention")
 	case c.Account != "" && !access.IsAccountID(c.Account):
 		return fmt.Errorf("account %q must have 12 digits", c.Account)
 	case c.Region != "" && !regionPattern.MatchString(c.Region):

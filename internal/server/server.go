@@ -22,6 +22,7 @@ import (
 	"berth/internal/audit"
 	"berth/internal/collect"
 	"berth/internal/ecrapi"
+	"berth/internal/event"
 	"berth/internal/iam"
 	"berth/internal/iamapi"
 	"berth/internal/kmsapi"
@@ -48,6 +49,7 @@ type Server struct {
 	mover    *audit.Mover
 	cache    *pullthrough.Cache // nil before it is made
 	ecrLogin *ecrlogin.Login
+	events   *event.Runner
 	listener net.Listener
 	http     *http.Server
 	fresh    freshConns
@@ -156,6 +158,9 @@ func (s *Server) build(ctx context.Context) (http.Handler, error) {
 	move.Lease = gc.Lease
 	s.mover = s.storage.Auditor(s.log).NewMover(move)
 	if err := s.openCache(); err != nil {
+		return nil, err
+	}
+	if err := s.openEvents(ctx); err != nil {
 		return nil, err
 	}
 	rules := access.Rules{
@@ -284,6 +289,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var idle sync.WaitGroup
 	idle.Go(func() { s.registry.Run(background) })
 	idle.Go(func() { s.destroyKeys(background) })
+	idle.Go(func() { s.events.Run(background) })
 	if every := s.cfg.lifecycleInterval(); every > 0 {
 		idle.Go(func() { s.applyLifecycles(background, every) })
 	}

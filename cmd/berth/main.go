@@ -96,7 +96,7 @@ Every flag has an environment variable: --registry-host is BERTH_REGISTRY_HOST.`
 		newUpCommand(env), newServeCommand(env), newPlanCommand(env), newApplyCommand(env), newDestroyCommand(env),
 		newOutputCommand(env), newEnvCommand(env), newLoginCommand(env), newCredentialHelperCommand(env), newVersionCommand(env),
 		newFsckCommand(env), newGCCommand(env), newRotateKeysCommand(env), newBackupCommand(env), newRestoreCommand(env),
-		newAccountsCommand(env), newPolicyCommand(env), newLifecycleCommand(env), newCostCommand(env), newCacheCommand(env), newVulnDBCommand(env), newScanCommand(env), newScanWorkerCommand(env),
+		newAccountsCommand(env), newPolicyCommand(env), newLifecycleCommand(env), newCostCommand(env), newCacheCommand(env), newEventsCommand(env), newVulnDBCommand(env), newScanCommand(env), newScanWorkerCommand(env),
 	)
 	for _, c := range root.Commands() {
 		markUsageErrors(c)

@@ -24,6 +24,8 @@ func ownOperations() map[string]ownOperation {
 	packages, _ := ecr.LookupOperation("DescribeImageScanFindings")
 	named, _ := ecr.LookupOperation("GetLifecyclePolicy") // its input names a repository
 	rules, _ := ecr.LookupOperation("DescribePullThroughCacheRules")
+	page, _ := ecr.LookupOperation("ListReplicationBackfills")
+	nothing, _ := ecr.LookupOperation("DescribeRegistry")
 	return map[string]ownOperation{
 		"BerthListImagePackages": {packages, on(onRepository, listImagePackages).allowedBy("DescribeImageScanFindings")},
 		// Who may put a policy may let it act: it does so within the hour anyway.
@@ -41,6 +43,9 @@ func ownOperations() map[string]ownOperation {
 			on(onCaller, importAdvisories).ofHome(),
 		},
 		"BerthDescribeCacheStatus": {rules, on(onRegistry, describeCacheStatus).allowedBy("DescribePullThroughCacheRules")},
+		"BerthListEvents":          {page, on(onRepositories, listEvents).allowedBy("DescribeImages")},
+		"BerthListDeadEvents":      {page, on(onRepositories, listDeadEvents).allowedBy("DescribeImages")},
+		"BerthRetryDeadEvents":     {nothing, on(onRegistry, retryDeadEvents).allowedBy("PutReplicationConfiguration")},
 	}
 }
 

@@ -74,3 +74,26 @@ func TestCacheStatus(t *testing.T) {
 	}
 	c.call("BerthDescribeCacheStatus", `{"ecrRepositoryPrefixes":["none"]}`).refused(400, "PullThroughCacheRuleNotFoundException", "")
 }
+
+// TestEventsOfTheRegistry: what happened is listed on from a token, which is
+// always there and good for this registry and listing alone.
+func TestEventsOfTheRegistry(t *testing.T) {
+	c := newClient(t)
+	c.create("app")
+	first := c.call("BerthListEvents", `{}`).ok()
+	token, _ := first["nextToken"].(string)
+	if list, ok := first["events"].([]any); !ok || len(list) != 0 || token == "" {
+		t.Fatalf("%v", first)
+	}
+	c.call("BerthListEvents", `{"nextToken":"x"}`).refused(400, "InvalidParameterException", "Invalid next token provided")
+	c.call("BerthListDeadEvents", `{"nextToken":"`+token+`"}`).refused(400, "InvalidParameterException", "Invalid next token provided")
+	c.in("eu-west-1").call("BerthListEvents", `{"nextToken":"`+token+`"}`).refused(400, "InvalidParameterException", "Invalid next token provided")
+	c.call("BerthListEvents", `{"maxResults":51}`).refused(400, "InvalidParameterException", "")
+	dead := c.call("BerthListDeadEvents", `{}`).ok()
+	if list, ok := dead["events"].([]any); !ok || len(list) != 0 || dead["nextToken"] != nil {
+		t.Errorf("%v", dead)
+	}
+	if out := c.call("BerthRetryDeadEvents", `{}`).ok(); out["retried"] != 0.0 {
+		t.Errorf("%v", out)
+	}
+}

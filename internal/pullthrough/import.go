@@ -142,7 +142,7 @@ func (c *Cache) begin(p Pull, up *registry.Upstream, m registry.Manifest, tag st
 		}
 		c.imports[k] = j
 		c.running.Add(1)
-		c.work.Go(func() { c.run(j, k, p, up, m) })
+		c.work.Go(func() { c.run(j, k, p, up, m, tag) })
 	}
 	if tag != "" {
 		j.tags[tag] = true
@@ -152,21 +152,26 @@ func (c *Cache) begin(p Pull, up *registry.Upstream, m registry.Manifest, tag st
 
 var errPaused = errors.New("this image could not be imported just now and waits for its next try")
 
-func (c *Cache) run(j *job, k importKey, p Pull, up *registry.Upstream, m registry.Manifest) {
+func (c *Cache) run(j *job, k importKey, p Pull, up *registry.Upstream, m registry.Manifest, tag string) {
 	defer c.running.Add(-1)
 	err := c.importImage(c.background, p, up, m)
 	for err == nil {
-		var tag string
-		if tag, err = c.nextTag(j, k); tag == "" && err == nil {
+		var next string
+		if next, err = c.nextTag(j, k); next == "" && err == nil {
 			break
 		}
 		if err == nil {
-			err = c.registry.TagArrived(c.background, p.Scope, p.Name, tag, digest.Digest(m.Digest))
+			err = c.registry.TagArrived(c.background, p.Scope, p.Name, next, digest.Digest(m.Digest))
 		}
 	}
 	if err != nil && c.background.Err() == nil {
 		c.log.Warn("an image of an upstream could not be imported whole", "repository", p.Name, "digest", m.Digest, "upstream", up.Rule.UpstreamURL, "err", err)
 		c.pauseFor("import", p, m.Digest)
+		if tag != "" { // else it is told of what lists this manifest
+			if err := c.registry.SyncFailed(c.background, p.Scope, p.Name, tag, m.Digest, err.Error()); err != nil && c.background.Err() == nil {
+				c.log.Error("tell that an image of an upstream did not arrive", "repository", p.Name, "err", err)
+			}
+		}
 	}
 	if err == nil {
 		err = c.registry.DropArriving(c.background, p.Scope, p.Name, digest.Digest(m.Digest))

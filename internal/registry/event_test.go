@@ -193,3 +193,83 @@ func TestNoEventOfWhatDidNotHappen(t *testing.T) {
 	}
 	b.wantEvents()
 }
+
+// scanned ends the scan that waits, with findings of high severity named.
+func (b *bench) scanned(status string, names ...string) {
+	b.t.Helper()
+	job, ok, err := b.ClaimScan(b.t.Context(), time.Minute)
+	if err != nil || !ok {
+		b.t.Fatal("no scan waits", err)
+	}
+	o := registry.ScanOutcome{Status: status, Counts: map[string]int32{}}
+	for _, n := range names {
+		o.Findings = append(o.Findings, registry.Finding{Name: n, Severity: "UNDEFINED", Package: "p"})
+		o.Counts["UNDEFINED"]++
+	}
+	if err := b.FinishScan(b.t.Context(), job, o); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// wantDetail compares the detail of the only event since the last call.
+func (b *bench) wantDetail(source, kind, resources, detail string) {
+	b.t.Helper()
+	list := b.events()
+	if len(list) != 1 {
+		b.t.Fatalf("events: %+v", list)
+	}
+	e := list[0]
+	if e.Source != source || e.Type != kind || e.Resources != resources || e.Detail != detail {
+		b.t.Errorf("the event is\n%+v\nwant\n%s %s %s\n%s", e, source, kind, resources, detail)
+	}
+}
+
+func TestEventsOfBasicScans(t *testing.T) {
+	b := newBench(t)
+	b.create("app")
+	img := b.push("app", "v1", b.image())
+	for _, c := range []struct{ ends, tells, counts string }{{"COMPLETE", "COMPLETE", `{"UNDEFINED":2}`}, {"FAILED", "FAILED", `{}`}} {
+		if _, err := b.StartScan(t.Context(), scope, "app", byTag("v1")); err != nil {
+			t.Fatal(err)
+		}
+		b.events()
+		if c.ends == "COMPLETE" {
+			b.scanned(c.ends, "CVE-1", "CVE-2")
+		} else {
+			b.scanned(c.ends)
+		}
+		b.wantDetail("aws.ecr", "ECR Image Scan", `["`+registry.ARN(scope, "app")+`"]`,
+			`{"scan-status":"`+c.tells+`","repository-name":"app","finding-severity-counts":`+c.counts+`,"image-digest":"`+img.Digest().String()+`","image-tags":["v1"]}`)
+		b.advance(25 * time.Hour)
+	}
+}
+
+// Enhanced scanning tells of the first scan as Inspector does, and of a later one
+// when it finds something else.
+func TestEventsOfEnhancedScans(t *testing.T) {
+	b := newBench(t)
+	b.create("app", "other")
+	b.config(registry.ScanConfig{Type: "ENHANCED", Rules: []registry.ScanRule{{Frequency: "CONTINUOUS_SCAN", Filters: []string{"app"}}}})
+	arn := registry.ARN(scope, "app")
+	b.wantDetail("aws.ecr", "ECR Scan Resource Change", "[]", `{"action-type":"SCAN_FREQUENCY_CHANGE","repositories":[{"repository-name":"app","repository-arn":"`+arn+
+		`","scan-frequency":"CONTINUOUS_SCAN","previous-scan-frequency":"MANUAL"}],"resource-type":"REPOSITORY","scan-type":"ENHANCED"}`)
+	img := b.push("app", "v1", b.image())
+	b.events()
+	b.scanned("ACTIVE", "CVE-1", "CVE-2")
+	b.wantDetail("aws.inspector2", "Inspector2 Scan", `["`+arn+`"]`, `{"scan-status":"INITIAL_SCAN_COMPLETE","repository-name":"`+arn+
+		`","finding-severity-counts":{"TOTAL":2,"UNTRIAGED":2},"image-digest":"`+img.Digest().String()+`","image-tags":["v1"]}`)
+	again := func() {
+		t.Helper()
+		err := b.db.Update(t.Context(), func(tx *meta.Tx) error { return tx.RequeueScan(b.detail("app", img).ID, "ENHANCED") })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	again()
+	b.scanned("ACTIVE", "CVE-2", "CVE-1")
+	b.wantEvents()
+	again()
+	b.scanned("ACTIVE", "CVE-2", "CVE-3")
+	b.wantDetail("berth", "Berth Image Findings Change", `["`+arn+`"]`, `{"repository-name":"app","finding-severity-counts":{"TOTAL":2,"UNTRIAGED":2},"image-digest":"`+
+		img.Digest().String()+`","image-tags":["v1"],"new-findings":["CVE-3 in p"],"closed-findings":["CVE-1 in p"]}`)
+}

@@ -90,7 +90,16 @@ func (r *Registry) SetScanConfig(ctx context.Context, s meta.Scope, c ScanConfig
 	if err != nil {
 		return c, err
 	}
-	return c, r.db.Update(ctx, func(tx *meta.Tx) error { return putSetting(tx, s, scanConfigKind, c) })
+	return c, r.db.Update(ctx, func(tx *meta.Tx) error {
+		before, err := readScanConfig(tx, s)
+		if err == nil {
+			err = emitScanChange(tx, s, before, c, r.now())
+		}
+		if err != nil {
+			return err
+		}
+		return putSetting(tx, s, scanConfigKind, c)
+	})
 }
 
 // ScanConfig reads the scanning configuration of a registry: basic scanning

@@ -132,6 +132,9 @@ func (r *Registry) FinishScan(ctx context.Context, job ScanJob, o ScanOutcome) e
 				return err
 			}
 		}
+		if err := emitScan(tx, job, scan, list, now); err != nil {
+			return err
+		}
 		return tx.PutFindings(job.Image.ID, job.Scan.Type, findings)
 	})
 }

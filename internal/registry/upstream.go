@@ -172,6 +172,10 @@ func (r *Registry) NoteChecked(ctx context.Context, s meta.Scope, name, tag, dig
 // that names something else than what the cache gave it was pushed here, and
 // stays; so does one that may not move.
 func (r *Registry) TagArrived(ctx context.Context, s meta.Scope, name, tag string, d digest.Digest) error {
+	up, err := r.Upstream(ctx, s, name)
+	if err != nil {
+		return err
+	}
 	return r.update(ctx, s, name, func(tx *meta.Tx, repo meta.Repository) error {
 		known, err := cachedTag(tx, repo, tag)
 		if err != nil {
@@ -191,6 +195,14 @@ func (r *Registry) TagArrived(ctx context.Context, s meta.Scope, name, tag strin
 		}
 		if now.Digest != d.String() {
 			if err := tx.PutTag(repo.ID, tag, img.ID, r.now()); err != nil {
+				return err
+			}
+			if err := emitTags(tx, repo, img, r.now(), actionPush, []string{tag}); err != nil {
+				return err
+			}
+		}
+		if up != nil && known.Digest != d.String() {
+			if err := emitCached(tx, s, name, up, cacheDetail{Status: "SUCCESS", Tag: tag, Digest: d.String()}, r.now()); err != nil {
 				return err
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"berth/internal/event"
 	"berth/internal/meta"
@@ -289,7 +290,7 @@ func TestFileSink(t *testing.T) {
 	if err := os.WriteFile(path, []byte(`{"cut`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sinks, err := event.Open(t.Context(), []string{"file:" + path})
+	sinks, err := event.Open(t.Context(), []string{"file:" + path}, settings)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,6 +316,8 @@ func TestFileSink(t *testing.T) {
 	})
 }
 
+var settings = event.Settings{Secret: []byte("0123456789abcdef"), Now: time.Now}
+
 func TestOpenRefusesWhatItCannotUse(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct {
@@ -324,12 +327,43 @@ func TestOpenRefusesWhatItCannotUse(t *testing.T) {
 		{[]string{"events.jsonl"}, "not of the form"},
 		{[]string{"ftp://host/secret"}, "not of the form"},
 		{[]string{"file:"}, "not of the form"},
+		{[]string{"https://user:secret@/x"}, "not of the form"},
+		{[]string{"https://host/x#secret"}, "not of the form"},
+		{[]string{"https://host/x?token=secret1", "https://host/x?token=secret2"}, "given twice"},
 		{[]string{"file:" + dir + "/none/e"}, "does not exist"},
 		{[]string{"file:" + dir + "/e", "file:" + dir + "/./e"}, "given twice"},
 	} {
-		_, err := event.Open(t.Context(), c.names)
+		_, err := event.Open(t.Context(), c.names, settings)
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", c.names, err)
 		}
 	}
+	if _, err := event.Open(t.Context(), []string{"https://host/x"}, event.Settings{Secret: []byte("short"), Now: time.Now}); err == nil || !strings.Contains(err.Error(), "at least 16 bytes") {
+		t.Errorf("a short secret: %v", err)
+	}
+}
+
+// FuzzParseTarget: what is read has a name that is text, tells nothing of users
+// and queries, and reads as the same sink again.
+func FuzzParseTarget(f *testing.F) {
+	for _, s := range []string{"file:x", "https://user:pw@host/a?b=c", "http://[::1]:80/%00", "https:", "file:\xff", "eventbridge://bus?region=us-east-1", "securityhub://?region=eu-west-1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		target, err := event.ParseTarget(text)
+		if err != nil {
+			if len(text) > 8 && strings.Contains(err.Error(), text) {
+				t.Errorf("the error quotes %q", text)
+			}
+			return
+		}
+		name := target.Name()
+		if !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
+			t.Errorf("the name of %q is %q", text, name)
+		}
+		again, err := event.ParseTarget(name)
+		if err != nil || again.Name() != name {
+			t.Errorf("%q is named %q, and that %q: %v", text, name, again.Name(), err)
+		}
+	})
 }

@@ -97,8 +97,10 @@ type GC struct {
 
 // Events says where events are delivered to.
 type Events struct {
-	Sinks     []string      // as event.ParseTarget reads them
-	Retention time.Duration // events are kept for so long; 0: event.DefaultRetention
+	Sinks      []string      // as event.ParseTarget reads them
+	Retention  time.Duration // events are kept for so long; 0: event.DefaultRetention
+	Secret     string        // under which webhooks are signed
+	SecretFile string        // holds it instead; empty: none
 }
 
 // Scan says how images are scanned.

@@ -54,7 +54,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet, data, logLevel string, crea
 	flags.StringVar(&c.OIDCCA, "oidc-ca", "", "certificates that OIDC identity providers may be certified by besides the system's, PEM file")
 	flags.StringVar(&c.PrivateNetworks, "private-networks", "", "networks such as 10.0.0.0/8, with commas between them, whose addresses may be called though they are not public")
 	flags.StringVar(&c.AuditLog, "audit-log", "", "file that records every request: who, what, the decision; JSON lines, renamed at 100 MiB")
-	flags.StringSliceVar(&c.Events.Sinks, "event-sink", nil, "where events of images are delivered to: file:PATH, or https://HOST/PATH, a webhook; repeated or with commas")
+	flags.StringSliceVar(&c.Events.Sinks, "event-sink", nil, "where events of images are delivered to: file:PATH, https://HOST/PATH, eventbridge://BUS?region=REGION or securityhub://?region=REGION; repeated or with commas")
 	flags.StringVar(&c.Events.SecretFile, "event-secret-file", "", "file with the secret under which webhooks are signed (default: BERTH_EVENT_SECRET)")
 	flags.DurationVar(&c.Events.Retention, "event-retention", 0, "time for which events are kept, delivered or not (default 168h)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "format of the log: text or json")

@@ -71,6 +71,8 @@ var budget = map[string]string{
 	"github.com/aws/aws-sdk-go-v2/service/ecr":                      "the ECR client",
 	"github.com/aws/aws-sdk-go-v2/service/internal/accept-encoding": "the SDK",
 	"github.com/aws/aws-sdk-go-v2/service/internal/presigned-url":   "the SDK",
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge":              "events on a bus of EventBridge",
+	"github.com/aws/aws-sdk-go-v2/service/securityhub":              "findings in Security Hub",
 	"github.com/aws/aws-sdk-go-v2/service/kms":                      "keys that live in AWS KMS",
 	"github.com/aws/aws-sdk-go-v2/service/s3":                       "blobs in S3",
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream":         "service/s3, for a call that we do not make",

@@ -1,8 +1,6 @@
 package ecrapi
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -14,7 +12,7 @@ import (
 // (API_EnhancedImageScanFinding, Amazon Inspector API_Finding).
 func wireEnhanced(c call, repository string, view registry.ScanView, f registry.Finding) ecr.EnhancedImageScanFinding {
 	out := ecr.EnhancedImageScanFinding{
-		AWSAccountID: c.scope.Account, Description: f.Description, FindingARN: findingARN(c, view, f),
+		AWSAccountID: c.scope.Account, Description: f.Description, FindingARN: registry.FindingARN(c.scope, repository, view.Image.Digest, f),
 		FirstObservedAt: ecr.At(f.FirstSeen), LastObservedAt: ecr.At(view.CompletedAt), UpdatedAt: ecr.At(view.CompletedAt),
 		Severity: severity(registry.ScanEnhanced, f.Severity), Status: "ACTIVE", Title: f.Name + " - " + f.Package,
 		Type: "PACKAGE_VULNERABILITY", FixAvailable: "NO",
@@ -55,12 +53,6 @@ func wireEnhanced(c call, repository string, view registry.ScanView, f registry.
 	return out
 }
 
-// findingARN names a finding, in every scan of the image alike.
-func findingARN(c call, view registry.ScanView, f registry.Finding) string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{view.ARN, view.Image.Digest, f.Name, f.Package, f.Version, f.Path}, "\x00")))
-	return fmt.Sprintf("arn:aws:inspector2:%s:%s:finding/%s", c.scope.Region, c.scope.Account, hex.EncodeToString(sum[:16]))
-}
-
 // vulnerabilitySource is the database that the record of a finding comes from.
 func vulnerabilitySource(f registry.Finding) string {
 	base, _, _ := strings.Cut(f.Ecosystem, ":")
@@ -81,14 +73,11 @@ func vulnerablePackage(f registry.Finding, fixed string) ecr.VulnerablePackage {
 		return out
 	}
 	out.FilePath = "" // Inspector gives none for what distributions install
-	if epoch, rest, ok := strings.Cut(out.Version, ":"); ok {
-		var n int32
-		if _, err := fmt.Sscan(epoch, &n); err == nil {
-			out.Epoch, out.Version = &n, rest
-		}
+	epoch, version, release := f.SplitVersion()
+	var n int32
+	if _, err := fmt.Sscan(epoch, &n); err == nil {
+		out.Epoch = &n
 	}
-	if i := strings.LastIndexByte(out.Version, '-'); i > 0 {
-		out.Version, out.Release = out.Version[:i], out.Version[i+1:]
-	}
+	out.Version, out.Release = version, release
 	return out
 }

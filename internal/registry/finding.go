@@ -4,9 +4,14 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"time"
 
 	"berth/internal/meta"
@@ -172,4 +177,29 @@ func (r *Registry) Exploits(ctx context.Context, names []string) (out map[string
 		return err
 	})
 	return out, listed, err
+}
+
+// FindingARN names a finding, in every scan of the image alike.
+func FindingARN(s meta.Scope, repository, digest string, f Finding) string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{ARN(s, repository), digest, f.Name, f.Package, f.Version, f.Path}, "\x00")))
+	return fmt.Sprintf("arn:aws:inspector2:%s:%s:finding/%s", s.Region, s.Account, hex.EncodeToString(sum[:16]))
+}
+
+// SplitVersion splits the version of a package of a distribution into what RPM
+// and Debian call epoch, version and release, as Inspector does; that of any
+// other package is a version alone. An epoch is a number.
+func (f Finding) SplitVersion() (epoch, version, release string) {
+	version = f.Version
+	if f.Manager != "OS" {
+		return "", version, ""
+	}
+	if e, rest, ok := strings.Cut(version, ":"); ok {
+		if _, err := strconv.ParseInt(e, 10, 32); err == nil {
+			epoch, version = e, rest
+		}
+	}
+	if i := strings.LastIndexByte(version, '-'); i > 0 {
+		version, release = version[:i], version[i+1:]
+	}
+	return epoch, version, release
 }

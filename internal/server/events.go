@@ -22,7 +22,7 @@ func (s *Server) openEvents(ctx context.Context) error {
 		}
 		secret = bytes.TrimRight(text, "\r\n")
 	}
-	sinks, err := event.Open(ctx, c.Sinks, event.Settings{Secret: secret, Now: time.Now})
+	sinks, err := event.Open(ctx, c.Sinks, event.Settings{Secret: secret, Now: time.Now, DB: s.storage.DB, Registry: s.registry})
 	if err != nil {
 		return err
 	}

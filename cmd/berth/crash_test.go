@@ -24,6 +24,7 @@ import (
 type crasher struct {
 	t         *testing.T
 	bin, data string
+	more      []string // flags
 	p         *process
 }
 
@@ -34,7 +35,7 @@ func newCrasher(t *testing.T, bin string) *crasher {
 // start runs the registry and returns a login to it.
 func (c *crasher) start() *remote {
 	c.t.Helper()
-	p, err := launch(c.bin, c.t.TempDir(), plainEnvironment(), []string{"serve", "--data", c.data, "--listen", "127.0.0.1:0"})
+	p, err := launch(c.bin, c.t.TempDir(), plainEnvironment(), append([]string{"serve", "--data", c.data, "--listen", "127.0.0.1:0"}, c.more...))
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -97,3 +97,38 @@ func TestEventsOfTheRegistry(t *testing.T) {
 		t.Errorf("%v", out)
 	}
 }
+
+// TestEventsAreAuthorised: events are for whoever may describe all images, and
+// delivering them again is for whoever decides where images go.
+func TestEventsAreAuthorised(t *testing.T) {
+	c := newClient(t)
+	c.IAM("CreateUser", "UserName", "ann")
+	made := c.IAM("CreateAccessKey", "UserName", "ann")
+	between := func(from, to string) string {
+		_, rest, _ := strings.Cut(made, from)
+		value, _, _ := strings.Cut(rest, to)
+		return value
+	}
+	ann := *c
+	ann.id, ann.secret = between("<AccessKeyId>", "<"), between("<SecretAccessKey>", "<")
+	allow := func(action, repositories string) {
+		c.IAM("PutUserPolicy", "UserName", "ann", "PolicyName", "p", "PolicyDocument",
+			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"`+action+`","Resource":"`+repositories+`"}]}`)
+	}
+	refused := func(operations ...string) {
+		t.Helper()
+		for _, op := range operations {
+			ann.call(op, `{}`).refused(400, "AccessDeniedException", "")
+		}
+	}
+	refused("BerthListEvents", "BerthListDeadEvents", "BerthRetryDeadEvents")
+	allow("ecr:DescribeImages", "arn:aws:ecr:us-east-1:"+c.Account+":repository/app")
+	refused("BerthListEvents", "BerthListDeadEvents")
+	allow("ecr:DescribeImages", "*")
+	ann.call("BerthListEvents", `{}`).ok()
+	ann.call("BerthListDeadEvents", `{}`).ok()
+	refused("BerthRetryDeadEvents")
+	allow("ecr:PutReplicationConfiguration", "*")
+	ann.call("BerthRetryDeadEvents", `{}`).ok()
+	refused("BerthListEvents")
+}

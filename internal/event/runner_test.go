@@ -36,6 +36,10 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return onDB(t, db)
+}
+
+func onDB(t *testing.T, db *meta.DB) *rig {
 	t.Cleanup(func() {
 		if err := db.Close(); err != nil {
 			t.Error(err)

@@ -6,7 +6,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"berth/internal/event"
 )
@@ -31,4 +34,17 @@ func (s *Server) openEvents(ctx context.Context) error {
 		Holder: s.lock.id, Log: s.log, Now: time.Now,
 	})
 	return nil
+}
+
+// eventCounters count what becomes of events on this server.
+func eventCounters(c *event.Counts) []prometheus.Collector {
+	counter := func(name, help string, n *atomic.Uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(n.Load()) })
+	}
+	return []prometheus.Collector{
+		counter("berth_events_delivered_total", "Events that a sink took.", &c.Delivered),
+		counter("berth_events_failed_total", "Deliveries of events that failed, and are tried again unless they are dead.", &c.Failed),
+		counter("berth_events_dead_total", "Events that were given up for a sink.", &c.Dead),
+		counter("berth_events_lost_total", "Events that were deleted before a sink took them, since they were too old.", &c.Lost),
+	}
 }

@@ -16,6 +16,7 @@ type doors struct{ ecr, kms, secrets, oci, iam http.Handler }
 func (s *Server) handler(d doors) http.Handler {
 	m := newMetrics(s.trail)
 	m.registry.MustRegister(newCacheMetrics(s.cache), newMoveMetrics(s.storage.DB, s.mover, s.log))
+	m.registry.MustRegister(eventCounters(s.events.Counts())...)
 	metrics := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	route := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.Path

@@ -116,5 +116,8 @@ func push(tx *meta.Tx, r *meta.Repository, digest string) error {
 			return err
 		}
 	}
-	return tx.PutTag(r.ID, "latest", m.ID, time.Unix(1, 0))
+	if err := tx.PutTag(r.ID, "latest", m.ID, time.Unix(1, 0)); err != nil {
+		return err
+	}
+	return tx.InsertEvent(eventOf(digest, 1))
 }

@@ -356,6 +356,11 @@ func (a *Archive) verify(ctx context.Context) error {
 	if m.Format != archiveFormat {
 		return fmt.Errorf("its format is %d and this program knows %d: use the program that made it", m.Format, archiveFormat)
 	}
+	strict := json.NewDecoder(bytes.NewReader(text))
+	strict.DisallowUnknownFields() // a member with a damaged name must not pass for one that is zero
+	if err := strict.Decode(new(Manifest)); err != nil {
+		return fmt.Errorf("%s was altered: %w", manifestName, err)
+	}
 	if sum, err := m.sum(); err != nil || sum != m.Checksum {
 		return errors.Join(fmt.Errorf("%s was altered", manifestName), err)
 	}

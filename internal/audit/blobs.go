@@ -160,3 +160,28 @@ func (c *check) wrong(ctx context.Context, b meta.Blob, cause error) error {
 func blobFinding(b meta.Blob, kind, detail string) Finding {
 	return Finding{Kind: kind, Digest: b.Digest, Location: b.Domain + "/" + b.Location, Detail: detail}
 }
+
+// copyOf writes bytes as a fresh copy. When the store cannot keep it, the error
+// never reads as if the copy that the bytes come from were wrong.
+func (a *Auditor) copyOf(ctx context.Context, spec cold.Spec, from io.Reader) (blob.Copy, error) {
+	source := &noting{Reader: cancellable{ctx, from}}
+	c, err := cold.Write(ctx, a.Blobs, spec, source)
+	if isWrong(err) && source.err == nil && !errors.Is(err, errMismatch) {
+		err = fmt.Errorf("write another copy: %s", err)
+	}
+	return c, err
+}
+
+// noting remembers that reading failed.
+type noting struct {
+	io.Reader
+	err error
+}
+
+func (n *noting) Read(p []byte) (int, error) {
+	k, err := n.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		n.err = err
+	}
+	return k, err
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -211,13 +210,7 @@ func (r *round) write(ctx context.Context, b meta.Blob, pack, second bool) (fres
 		return b, err
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
-	source := &noting{Reader: cancellable{ctx, from}}
-	c, err := cold.Write(ctx, r.Blobs, cold.Spec{
-		Domain: b.Domain, Digest: digest.Digest(b.Digest), Size: b.Size, Pack: pack, Cold: second,
-	}, source)
-	if isWrong(err) && source.err == nil && !errors.Is(err, errMismatch) {
-		err = fmt.Errorf("write another copy: %s", err) // which says nothing about this one
-	}
+	c, err := r.copyOf(ctx, cold.Spec{Domain: b.Domain, Digest: digest.Digest(b.Digest), Size: b.Size, Pack: pack, Cold: second}, from)
 	if err != nil {
 		return b, err
 	}
@@ -229,20 +222,6 @@ func (r *round) write(ctx context.Context, b meta.Blob, pack, second bool) (fres
 		return fresh, errors.Join(err, r.Blobs.Delete(context.WithoutCancel(ctx), c))
 	}
 	return fresh, nil
-}
-
-// noting remembers that reading failed.
-type noting struct {
-	io.Reader
-	err error
-}
-
-func (n *noting) Read(p []byte) (int, error) {
-	k, err := n.Reader.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		n.err = err
-	}
-	return k, err
 }
 
 // put lets the row of a blob name its fresh copy. The time from which the old one

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,8 +17,10 @@ import (
 	"berth/internal/blob"
 	"berth/internal/blob/cold"
 	"berth/internal/blob/file"
+	"berth/internal/kms/keyring"
 	"berth/internal/meta"
 	"berth/internal/registry"
+	"berth/internal/seal/sealtest"
 )
 
 // shared is a layer that compresses.
@@ -326,4 +329,29 @@ func (b *bench) openFile(dir string) *file.Store {
 		b.t.Fatal(err)
 	}
 	return s
+}
+
+// TestStoreThatFailsUnderNewKeys: when a copy under a new key cannot be kept, the
+// old one is as good as it was, and the next rotation goes on.
+func TestStoreThatFailsUnderNewKeys(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	d := b.image("app", "v1", shared)
+	master, err := keyring.Open(filepath.Join(b.dir, sealtest.MasterKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := audit.Keys{Master: master}
+	failing := &failingStore{Store: b.blobs, commit: blob.ErrNotFound}
+	b.rewire(failing)
+	before := b.blob(d)
+	r, err := b.Rotate(t.Context(), keys, audit.RotateOptions{DataKeys: true, Reencrypt: true, Settle: time.Microsecond})
+	if now := b.blob(d); err == nil || r.Damaged != 0 || now.Damaged || now.Location != before.Location {
+		t.Errorf("%+v, %v: the row is %+v", r, err, now)
+	}
+	failing.commit = nil
+	r, err = b.Rotate(t.Context(), keys, audit.RotateOptions{Reencrypt: true, Settle: time.Microsecond})
+	if now := b.blob(d); err != nil || r.Blobs == 0 || now.Location == before.Location {
+		t.Errorf("%+v, %v: the row is %+v", r, err, now)
+	}
 }

@@ -304,6 +304,8 @@ func (r *rotation) resealBlob(ctx context.Context, b meta.Blob) error {
 		return err
 	}
 	err = r.DB.Update(ctx, func(tx *meta.Tx) error {
+		// The old copy is trash from the switch on, however long the copying took.
+		fresh.CreatedAt, fresh.VerifiedAt = r.Now(), r.Now()
 		if err := tx.CheckDataKey(fresh.DataKey); err != nil {
 			return err
 		}
@@ -318,7 +320,6 @@ func (r *rotation) resealBlob(ctx context.Context, b meta.Blob) error {
 // again seals the bytes of a row under the youngest key, where and as they lay
 // before: in the row, in the blob store, in the second one, or compressed.
 func (r *rotation) again(ctx context.Context, b meta.Blob, from io.Reader) (meta.Blob, error) {
-	b.CreatedAt, b.VerifiedAt = r.Now(), r.Now()
 	if !upload.IsSmall(b) {
 		c, err := r.seal(ctx, b, b.Domain, from)
 		b.Location, b.DataKey, b.Packed = c.ID, c.DataKey, c.Packed

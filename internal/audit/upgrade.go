@@ -248,9 +248,7 @@ func (u *upgrade) store(ctx context.Context, b meta.Blob, domain string) (_ blob
 // seal stores the bytes of a blob in a new copy, provided that they are right:
 // where the row says, and compressed when its copy is.
 func (a *Auditor) seal(ctx context.Context, b meta.Blob, domain string, from io.Reader) (blob.Copy, error) {
-	return cold.Write(ctx, a.Blobs, cold.Spec{
-		Domain: domain, Digest: digest.Digest(b.Digest), Size: b.Size, Pack: b.Packed > 0, Cold: b.Cold,
-	}, cancellable{ctx, from})
+	return a.copyOf(ctx, cold.Spec{Domain: domain, Digest: digest.Digest(b.Digest), Size: b.Size, Pack: b.Packed > 0, Cold: b.Cold}, from)
 }
 
 // onlyWriter keeps io.Copy to the buffer that it was given.

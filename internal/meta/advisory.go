@@ -42,6 +42,15 @@ func (tx *Tx) AdvisorySets(state string) ([]AdvisorySet, error) {
 	return list(tx, scanAdvisorySet, `SELECT `+advisorySetColumns+` FROM advisory_sets WHERE state = $1 ORDER BY ecosystem, id`, state)
 }
 
+// AdvisorySetIDs are the numbers of sets.
+func AdvisorySetIDs(sets []AdvisorySet) []int64 {
+	ids := make([]int64, len(sets))
+	for i, set := range sets {
+		ids[i] = set.ID
+	}
+	return ids
+}
+
 // AdvisorySet finds a set by its number.
 func (tx *Tx) AdvisorySet(id int64) (AdvisorySet, error) {
 	return get(tx, scanAdvisorySet, `SELECT `+advisorySetColumns+` FROM advisory_sets WHERE id = $1`, id)

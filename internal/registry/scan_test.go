@@ -169,3 +169,45 @@ func TestScanOnPush(t *testing.T) {
 		t.Errorf("queue %v of a repository that is gone, %v", b.scans(), err)
 	}
 }
+
+// Advisories that come while a scan goes on put it back into the queue, with what
+// it found to be installed.
+func TestScanMeetsNewAdvisories(t *testing.T) {
+	b := newBench(t)
+	b.create("app")
+	img := b.push("app", "v1", b.image())
+	if _, err := b.StartScan(t.Context(), scope, "app", byTag("v1")); err != nil {
+		t.Fatal(err)
+	}
+	var sets []int64
+	for round := range 2 {
+		job, ok, err := b.ClaimScan(t.Context(), time.Minute)
+		if err != nil || !ok {
+			t.Fatal(round, ok, err)
+		}
+		o := registry.ScanOutcome{Status: "COMPLETE", Description: "Done.", AdvisorySets: append([]int64{}, sets...), Inventory: []string{"openssl"}}
+		if round == 0 {
+			err := b.db.Update(t.Context(), func(tx *meta.Tx) error {
+				id, err := tx.InsertAdvisorySet(meta.AdvisorySet{Ecosystem: "Debian", LoadedAt: b.clock(), UpdatedAt: b.clock()})
+				if err != nil {
+					return err
+				}
+				sets = []int64{id}
+				return tx.ActivateAdvisorySet(meta.AdvisorySet{ID: id, Ecosystem: "Debian", LoadedAt: b.clock(), UpdatedAt: b.clock()})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.FinishScan(t.Context(), job, o); err != nil {
+			t.Fatal(err)
+		}
+		var known []string
+		if ok, err := b.KnownInventory(t.Context(), job.Image.ID, &known); !ok || err != nil || len(known) != 1 {
+			t.Errorf("round %d: what is installed is %v, %v", round, known, err)
+		}
+		if d := b.detail("app", img); d.Scan == nil || (d.Scan.Status == "COMPLETE") != (round == 1) {
+			t.Errorf("round %d: the scan is %+v", round, d.Scan)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -91,12 +92,15 @@ type ScanOutcome struct {
 	Findings            []Finding // the worst first; of a scan that found out something
 	Counts              map[string]int32
 	SourceUpdatedAt     time.Time
-	Inventory           any // what is installed; nil leaves what is known
+	AdvisorySets        []int64 // that were active when findings were looked up; nil: none were
+	Inventory           any     // what is installed; nil leaves what is known
 	Packages            []meta.PackageKey
 }
 
 // FinishScan keeps how a scan ended. An image that was deleted, archived or
-// scanned anew meanwhile makes it nothing.
+// scanned anew meanwhile makes it nothing. When advisories came while it went on,
+// the scan goes back into the queue: who looks for the images that these are
+// about has not seen this one.
 func (r *Registry) FinishScan(ctx context.Context, job ScanJob, o ScanOutcome) error {
 	var inventory []byte
 	if o.Inventory != nil {
@@ -113,6 +117,16 @@ func (r *Registry) FinishScan(ctx context.Context, job ScanJob, o ScanOutcome) e
 		}
 		if err != nil {
 			return err
+		}
+		if stale, err := newAdvisories(tx, o); stale || err != nil {
+			if err == nil && inventory != nil {
+				err = tx.PutInventory(job.Image.ID, inventory, o.Packages, now)
+			}
+			if err != nil {
+				return err
+			}
+			scan.Status, scan.ClaimedUntil = meta.ScanPending, time.Time{}
+			return tx.PutScan(scan)
 		}
 		list, err := sinceFirstSeen(tx, job, o.Findings, now)
 		if err != nil {
@@ -137,6 +151,15 @@ func (r *Registry) FinishScan(ctx context.Context, job ScanJob, o ScanOutcome) e
 		}
 		return tx.PutFindings(job.Image.ID, job.Scan.Type, findings)
 	})
+}
+
+// newAdvisories tells whether other sets are active than those of an outcome.
+func newAdvisories(tx *meta.Tx, o ScanOutcome) (bool, error) {
+	if o.AdvisorySets == nil {
+		return false, nil
+	}
+	sets, err := tx.AdvisorySets(meta.AdvisoriesActive)
+	return err == nil && !slices.Equal(o.AdvisorySets, meta.AdvisorySetIDs(sets)), err
 }
 
 // sinceFirstSeen takes over when findings were first seen from the scan before.

@@ -40,6 +40,7 @@ type knowledge struct {
 	// image whose advisories are the oldest; zero when none are known.
 	updated time.Time
 	missing []string // ecosystems in the image of which no advisory is known
+	sets    []int64  // all that were active
 }
 
 // match finds what the advisories in the database say about packages, the worst
@@ -58,6 +59,7 @@ func (s *Scanner) match(ctx context.Context, packages []inventory.Package) (out 
 		if err != nil {
 			return err
 		}
+		known.sets = meta.AdvisorySetIDs(sets)
 		missing := maps.Clone(ecosystems)
 		for _, set := range sets {
 			if missing[set.Ecosystem] && (known.updated.IsZero() || set.UpdatedAt.Before(known.updated)) {

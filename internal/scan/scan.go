@@ -149,7 +149,7 @@ func (s *Scanner) scan(ctx context.Context, job registry.ScanJob) (registry.Scan
 	if err != nil {
 		return out, err
 	}
-	out.Findings, out.SourceUpdatedAt = findings, known.updated
+	out.Findings, out.SourceUpdatedAt, out.AdvisorySets = findings, known.updated, known.sets
 	for i := range out.Findings {
 		out.Findings[i].Platform = inv.Platform
 	}

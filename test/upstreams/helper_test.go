@@ -39,7 +39,7 @@ const (
 	htpasswd = "alice:$2a$04$sbRFcQ3d4Kb0OjWHHKkqjOBX4qlpI/..Pz4ADbrIKUpEEbKf6Uow6\n" // of that password
 )
 
-// A distribution is a running CNCF registry, behind a proxy that counts requests.
+// A distribution is a running registry of others, mostly that of the CNCF, behind a proxy that counts requests.
 type distribution struct {
 	*httptest.Server
 	direct string // URL of the registry itself, which counts nothing
@@ -74,8 +74,15 @@ func startDistribution(t testing.TB, dir, auth string) (d *distribution, stop fu
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return startUpstream(t, address, path, "serve", config)
+}
+
+// startUpstream runs a registry that listens on an address until the test ends or
+// stop.
+func startUpstream(t testing.TB, address, path string, args ...string) (d *distribution, stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, path, "serve", config)
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "OTEL_TRACES_EXPORTER=none"}
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -130,17 +137,22 @@ func (d *distribution) pass(w http.ResponseWriter, r *http.Request, to string) {
 	_, _ = io.Copy(w, resp.Body)
 }
 
+// push stores a content in a registry without a login.
+func (d *distribution) push(t testing.TB, ref string, c testkit.Content) {
+	t.Helper()
+	layout := filepath.Join(t.TempDir(), "layout")
+	_, tag, _ := strings.Cut(ref, ":")
+	testkit.WriteLayout(t, layout, tag, c)
+	testkit.Command{Path: testkit.Tool(t, "crane"), Args: []string{"push", "--insecure", layout, strings.TrimPrefix(d.URL, "http://") + "/" + ref}}.Run(t)
+}
+
 // fill pushes contents into a directory, by a registry without a login.
 func fill(t testing.TB, dir string, images map[string]testkit.Content) {
 	t.Helper()
 	d, stop := startDistribution(t, dir, "")
 	defer stop()
-	crane := testkit.Tool(t, "crane")
 	for ref, c := range images {
-		layout := filepath.Join(t.TempDir(), "layout")
-		_, tag, _ := strings.Cut(ref, ":")
-		testkit.WriteLayout(t, layout, tag, c)
-		testkit.Command{Path: crane, Args: []string{"push", "--insecure", layout, strings.TrimPrefix(d.URL, "http://") + "/" + ref}}.Run(t)
+		d.push(t, ref, c)
 	}
 }
 

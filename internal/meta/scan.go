@@ -167,10 +167,18 @@ func (tx *Tx) StaleImages(set AdvisorySet, pkg, scanType, status string, after i
 	return list(tx, scanID, staleImages, scanType, set.Ecosystem, pkg, after, status, micros(set.LoadedAt), limit)
 }
 
-// RequeueScan makes a scan that ended wait again.
-func (tx *Tx) RequeueScan(imageID int64, scanType string) error {
-	return tx.one(`UPDATE image_scans SET status = 'PENDING', attempts = 0, claimed_until = 0, reason = 'NEW_ADVISORIES'
-		WHERE image_id = $1 AND scan_type = $2`, imageID, scanType)
+// RequeueScans makes scans of a type wait again, of those images given whose scan
+// has a status and ended before a time.
+func (tx *Tx) RequeueScans(images []int64, scanType, status string, endedBefore time.Time) error {
+	if len(images) == 0 {
+		return nil
+	}
+	args := []any{scanType, status, micros(endedBefore)}
+	for _, id := range images {
+		args = append(args, id)
+	}
+	return tx.exec(`UPDATE image_scans SET status = 'PENDING', attempts = 0, claimed_until = 0, reason = 'NEW_ADVISORIES'
+		WHERE scan_type = $1 AND status = $2 AND completed_at < $3 AND image_id IN (`+placeholders(4, len(images))+`)`, args...)
 }
 
 func scanID(s scanner) (int64, error) {

@@ -260,7 +260,9 @@ func TestEventsOfEnhancedScans(t *testing.T) {
 		`","finding-severity-counts":{"TOTAL":2,"UNTRIAGED":2},"image-digest":"`+img.Digest().String()+`","image-tags":["v1"]}`)
 	again := func() {
 		t.Helper()
-		err := b.db.Update(t.Context(), func(tx *meta.Tx) error { return tx.RequeueScan(b.detail("app", img).ID, "ENHANCED") })
+		err := b.db.Update(t.Context(), func(tx *meta.Tx) error {
+			return tx.RequeueScans([]int64{b.detail("app", img).ID}, "ENHANCED", "ACTIVE", b.clock().Add(time.Second))
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

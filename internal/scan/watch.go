@@ -79,20 +79,14 @@ func (s *Scanner) rematchSet(ctx context.Context, set meta.AdvisorySet) error {
 func (s *Scanner) rematchPackage(ctx context.Context, set meta.AdvisorySet, pkg string) error {
 	for after, more := int64(0), true; more; {
 		var images []int64
-		stale := func(tx *meta.Tx) (err error) {
+		err := s.DB.View(ctx, func(tx *meta.Tx) (err error) {
 			images, err = tx.StaleImages(set, pkg, registry.ScanEnhanced, statusActive, after, rematchPage)
 			return err
-		}
-		err := s.DB.View(ctx, stale)
+		})
 		if err == nil && len(images) > 0 {
 			err = s.DB.Update(ctx, func(tx *meta.Tx) error {
-				err := stale(tx) // somebody else may have been at it
-				for _, id := range images {
-					if err == nil {
-						err = tx.RequeueScan(id, registry.ScanEnhanced)
-					}
-				}
-				return err
+				// Of those that somebody else was at meanwhile, it leaves the scan alone.
+				return tx.RequeueScans(images, registry.ScanEnhanced, statusActive, set.LoadedAt)
 			})
 		}
 		if err != nil {

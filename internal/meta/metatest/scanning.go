@@ -145,7 +145,9 @@ func advisories(t *testing.T, db *meta.DB) {
 		return errors.Join(err, err2, err3, err4)
 	})
 	exploits(t, db)
-	update(t, db, func(tx *meta.Tx) error { return tx.RequeueScan(images[0].ID, "ENHANCED") })
+	update(t, db, func(tx *meta.Tx) error {
+		return tx.RequeueScans([]int64{images[0].ID}, "ENHANCED", "ACTIVE", two.LoadedAt)
+	})
 	steps := 0
 	for more := true; more; steps++ {
 		update(t, db, func(tx *meta.Tx) (err error) {

@@ -18,7 +18,7 @@ import (
 )
 
 // buildBinary builds this program as its users do, and returns its path.
-func buildBinary(t *testing.T) string {
+func buildBinary(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "berth")
 	testkit.Command{Path: testkit.Tool(t, "go"), Args: []string{"build", "-o", path, "."}, Timeout: 10 * time.Minute}.Run(t)
